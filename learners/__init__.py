@@ -1,0 +1,1 @@
+"""What can be fitted: pure in (table, seed), out comes an artifact named by its content hash."""

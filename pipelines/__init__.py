@@ -1,0 +1,1 @@
+"""How things run: specs, plans, stores, engines, reports and the command line. The only package that sees everything."""

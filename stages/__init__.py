@@ -1,0 +1,1 @@
+"""What can be measured. Knows nothing of runs, Ray, storage or HTTP."""

@@ -1,0 +1,1 @@
+"""Corpus stages, one relation a file."""

@@ -1,0 +1,1 @@
+"""Compiled loops over the UTF-8 buffers of Arrow arrays, one idea a file."""

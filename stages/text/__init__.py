@@ -1,0 +1,1 @@
+"""Row stages, one measurement a file."""

@@ -1,0 +1,1 @@
+"""What a token stream is worth. The only home of training code."""
