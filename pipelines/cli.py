@@ -1,0 +1,5 @@
+"""The console entry."""
+
+
+def main() -> None:
+    """Run the command line."""
