@@ -1,0 +1,104 @@
+"""The driver's side of worker processes: a handle on the nursery and on each worker it forked."""
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Self
+
+from pipelines.worker import FORK, PAIR, REAP
+
+#: One worker a core, so libraries must not start threads of their own.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
+) | {"TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass
+class Worker:
+    """One worker process and, while it is busy, what it works on."""
+
+    pid: int
+    socket: Connection
+    task: Any = None
+    started: float = field(default=0.0)
+
+    def kill(self) -> None:
+        """End the process. It is not reaped yet, so its id cannot belong to another."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def send(self, task: bytes) -> None:
+        """Hand over a pickled task; a dead worker shows when its answer is awaited."""
+        self.started = time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.send_bytes(task)
+
+
+class Nursery:
+    """The process that forks workers. Starting it returns at once; the first fork waits until it is warm."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
+                [sys.executable, "-P", "-c", "from pipelines.worker import main; main()", str(number)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(number,),
+                env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )
+        self._control = ours
+
+    def fork(self, memory_bytes: int | None = None) -> Worker:
+        """A new worker that may map at most `memory_bytes` more than a fresh one does.
+
+        Raises:
+            ConnectionError: the nursery has died.
+
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [FORK], [theirs.fileno()])
+        pid, _ = self._reply()
+        worker = Worker(pid, Connection(ours.detach()))
+        worker.send(pickle.dumps(memory_bytes))
+        return worker
+
+    def reap(self, worker: Worker) -> str:
+        """Wait for a worker that was killed or has died, and say how it ended."""
+        worker.socket.close()
+        try:
+            self._control.sendall(REAP + PAIR.pack(worker.pid, 0))
+            _, status = self._reply()
+        except ConnectionError:
+            return "ended with its parent"
+        code = os.waitstatus_to_exitcode(status)
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+
+    def close(self) -> None:
+        """End the nursery and with it every worker."""
+        self._control.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _reply(self) -> tuple[int, int]:
+        data = b""
+        while len(data) < PAIR.size:
+            part = self._control.recv(PAIR.size - len(data))
+            if not part:
+                raise ConnectionResetError("the process that starts workers has died")
+            data += part
+        pid, status = PAIR.unpack(data)
+        return pid, status
