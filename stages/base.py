@@ -78,6 +78,7 @@ class Stage(BaseModel):
 
         Raises:
             SpecError: one of them is missing on this machine.
+
         """
         return {}
 
@@ -140,6 +141,7 @@ class CorpusStage(Stage):
 
         Args:
             rows: `doc_id` and the columns of `reads()`, under those names; sorted by `doc_id`, no nulls in `reads()`.
+
         """
         raise NotImplementedError
 
@@ -159,6 +161,7 @@ def measure(stage: RowStage, kernel: Kernel, batch: pa.RecordBatch) -> pa.Record
 
     Raises:
         StageError: the kernel's answer breaks its own schema.
+
     """
     schema = stage.schema()
     inputs = batch.select(list(stage.reads()))
@@ -208,5 +211,3 @@ def _checked(stage: RowStage, field: pa.Field, answer: Columns, rows: int) -> pa
         message = f"stage {stage.kind!r} gave NaN for {field.name!r}; what is unknown must be null"
         raise StageError(message, stage=stage.kind, column=field.name)
     return values
-
-

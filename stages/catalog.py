@@ -33,6 +33,7 @@ def catalog() -> Mapping[str, type[Stage]]:
 
     Raises:
         SpecError: a stage of another distribution reuses a kind or is not a stage.
+
     """
     found: dict[str, type[Stage]] = {}
     for package, base in FOLDERS.items():
@@ -43,7 +44,9 @@ def catalog() -> Mapping[str, type[Stage]]:
     for point in entry_points(group=ENTRY_POINTS):
         cls = point.load()
         if not (inspect.isclass(cls) and issubclass(cls, (RowStage, CorpusStage, Source, Sink))):
-            message = f"the entry point {point.value!r} in {ENTRY_POINTS} is not a stage; remove the distribution or fix it"
+            message = (
+                f"the entry point {point.value!r} in {ENTRY_POINTS} is not a stage; remove the distribution or fix it"
+            )
             raise SpecError(message, entry_point=point.value)
         if _name(cls) in found:
             message = f"the entry point {point.value!r} reuses the kind {_name(cls)!r}; rename its kind"
@@ -72,6 +75,7 @@ def parse(fields: Mapping[str, Any], role: str, where: str) -> Stage:
 
     Raises:
         SpecError: an unknown kind or field, or a value that the stage refuses; with a suggestion where one is near.
+
     """
     prefix = "" if role == "step" else f"{role}:"
     roles = ("source:", "sink:")

@@ -18,6 +18,7 @@ def canonical(value: Any) -> str:
 
     Raises:
         TypeError: the value (or a part of it) has no canonical form.
+
     """
     _check(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

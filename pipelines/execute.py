@@ -1,0 +1,255 @@
+"""Executing the phases of a plan over shards: what is committed is reused, what is missing is computed and sealed."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pipelines.commit import committed, seal
+from pipelines.engine import Engine, Outcome, Task
+from pipelines.passes import Address, IsolatedPass, RowPass
+from pipelines.plan import Phase, Step
+from pipelines.progress import Watch
+from pipelines.results import Result, Results
+from pipelines.shards import Shard
+from pipelines.shuffle import Gather, Relation, Scatter, Settle, StageRelation, partitions_for
+from pipelines.spec import Limits
+from pipelines.store import Store
+from stages.base import CorpusStage
+from stages.errors import StageError, TamisError
+from stages.fingerprint import key
+
+#: Failures of a pass that may be the fault of single documents.
+ISOLATED = ("crash", "oom", "timeout")
+
+
+class Execution:
+    """The state of one run's work: a store, its shards, and what is known of every step."""
+
+    def __init__(
+        self, store: Store, shards: Sequence[Shard], limits: Limits, engine: Callable[[], Engine], watch: Watch
+    ) -> None:
+        self.store = store
+        self.shards = tuple(shards)
+        self.limits = limits
+        self.watch = watch
+        self.results = Results()
+        self.shard_set = key(sorted(s.digest for s in shards))
+        self._engine = engine
+
+    def phase(self, phase: Phase) -> None:
+        """Compute what is missing of one phase.
+
+        Raises:
+            StageError: a step failed, or broke on more documents than `max_quarantine` allows.
+
+        """
+        if phase.is_row:
+            self._row_phase(phase.steps)
+        else:
+            self._corpus_step(phase.steps[0])
+        for step in phase.steps:
+            self._check_quarantine(step)
+
+    # -- row steps ------------------------------------------------------------------------------------------------
+
+    def address(self, step: Step, shard: Shard) -> Address:
+        """Where a row step's result for a shard is: named by the shard and by the corpus columns behind it."""
+        if not step.corpus:
+            return Address(step.folder, shard.digest)
+        return Address(
+            step.folder, f"{shard.digest}.{key([self.results.digest(c, shard.digest) for c in step.corpus])}"
+        )
+
+    def inputs(self, corpus: Sequence[str]) -> str:
+        """A key of the shards and of the results of the corpus steps for them."""
+        if not corpus:
+            return self.shard_set
+        digests = sorted(s.digest for s in self.shards)
+        return key([self.shard_set, [[self.results.digest(c, d) for d in digests] for c in corpus]])
+
+    def _row_phase(self, steps: Sequence[Step]) -> None:
+        open_steps = [s for s in steps if not self._adopt(s)]
+        passes = []
+        for shard in self.shards:
+            lacking = [s for s in open_steps if not self._find(s, shard)]
+            if lacking:
+                passes.append(self._row_pass(shard, lacking))
+        self._run_passes(" + ".join(s.name for s in steps), passes)
+        for step in open_steps:
+            self._seal(step.name, step.folder, self.inputs(step.corpus))
+
+    def _adopt(self, step: Step) -> bool:
+        """Take over a sealed manifest, if there is one for these inputs."""
+        found = self._read_seal(step.folder, self.inputs(step.corpus))
+        for digest, value in (found or {}).items():
+            self.results.add(step.name, digest, Result.from_json(value))
+        return found is not None
+
+    def _find(self, step: Step, shard: Shard) -> bool:
+        """Take over a commit record, if there is one."""
+        address = self.address(step, shard)
+        record = committed(self.store, address.folder, address.name)
+        if record is not None:
+            self.results.add(step.name, shard.digest, Result.of(record, cached=True))
+        return record is not None
+
+    def _row_pass(self, shard: Shard, steps: Sequence[Step]) -> RowPass:
+        made = {c for s in steps for c in s.columns()}
+        read = {c for s in steps for c in s.reads if c not in made}
+        addresses = {s.name: self.address(s, shard) for s in steps}
+        return RowPass(self.store, shard, tuple(steps), addresses, self.results.sidecars(shard, read))
+
+    def _run_passes(self, name: str, passes: Sequence[RowPass]) -> None:
+        done = sum(s.bytes for s in self.shards) - sum(p.shard.bytes for p in passes)
+        finished = len(self.shards) - len(passes)
+        self.watch.step(name, finished, len(self.shards), done)
+        again: list[RowPass] = []
+        for outcome in self.each(passes, self.limits.max_shard_seconds):
+            task = passes[outcome.index]
+            if outcome.failure is not None:
+                if not _may_be_poison(outcome):
+                    raise _failed(f"steps {name}", outcome, task.shard)
+                self.watch.say(
+                    f"shard {task.shard.digest}: {outcome.failure.message}; looking for the document at fault"
+                )
+                again.append(task)
+                continue
+            self._note(task, outcome.value)
+            finished, done = finished + 1, done + task.shard.bytes
+            self.watch.step(name, finished, len(self.shards), done)
+        isolated = [IsolatedPass(task, self.limits) for task in again]
+        for outcome in self.each(isolated):
+            task = again[outcome.index]
+            if outcome.failure is not None:
+                raise _failed(f"steps {name}", outcome, task.shard)
+            self._note(task, outcome.value)
+            finished, done = finished + 1, done + task.shard.bytes
+            self.watch.step(name, finished, len(self.shards), done)
+
+    def _note(self, task: RowPass, records: Mapping[str, Any]) -> None:
+        for step, record in records.items():
+            self.results.add(step, task.shard.digest, Result.of(record, cached=False))
+
+    # -- corpus steps ---------------------------------------------------------------------------------------------
+
+    def _corpus_step(self, step: Step) -> None:
+        stage = step.stage
+        assert isinstance(stage, CorpusStage)
+        names = dict(zip(stage.reads(), step.reads, strict=True))
+        inputs = self.inputs(step.corpus)
+
+        def relation(shard: Shard) -> Relation:
+            return StageRelation(stage, names, {shard.digest: self.results.sidecars(shard, step.reads)})
+
+        self.relate(step.name, step.folder, inputs, relation)
+
+    def relate(self, name: str, folder: str, inputs: str, relation: Callable[[Shard], Relation]) -> None:
+        """Relate all documents; the results are sidecars named by the shard and by `inputs`, a key of all inputs."""
+        found = self._read_seal(folder, inputs)
+        if found:
+            for shard in self.shards:
+                self.results.add(name, shard.digest, Result.from_json(found[shard.digest]))
+            return
+        if not self.shards:
+            return
+        partitions = partitions_for(sum(s.rows for s in self.shards))
+        work = f"{inputs}.{partitions}."
+        total = 2 * len(self.shards) + partitions
+        self.watch.step(name, 0, total, 0)
+        done = 0
+        scattered = [
+            Scatter(self.store, relation(s), s, partitions, Address(folder, f"{work}{s.digest}")) for s in self.shards
+        ]
+        for _ in self._all(name, scattered):
+            done += 1
+            self.watch.step(name, done, total, 0)
+        digests = tuple(s.digest for s in self.shards)
+        gathered = [
+            Gather(
+                self.store,
+                relation(self.shards[0]),
+                p,
+                Address(folder, work),
+                digests,
+                Address(folder, f"{work}part-{p}"),
+            )
+            for p in range(partitions)
+        ]
+        for _ in self._all(name, gathered):
+            done += 1
+            self.watch.step(name, done, total, 0)
+        pieces = tuple(g.address for g in gathered)
+        settled = [
+            Settle(self.store, relation(s), s, i, pieces, Address(folder, f"{s.digest}.{inputs}"))
+            for i, s in enumerate(self.shards)
+        ]
+        for task, record, cached in self._all(name, settled):
+            self.results.add(name, task.shard.digest, Result.of(record, cached=cached))
+            done += 1
+            self.watch.step(name, done, total, sum(s.bytes for s in self.shards) if done == total else 0)
+        self._seal(name, folder, inputs)
+        self._sweep([t.address for t in (*scattered, *gathered)])
+
+    def _all(self, name: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any, bool]]:
+        """Every task with its commit record and whether it was there already."""
+        waiting = []
+        for task in tasks:
+            record = committed(self.store, task.address.folder, task.address.name)
+            if record is None:
+                waiting.append(task)
+            else:
+                yield task, record, True
+        for outcome in self.each(waiting):
+            task = waiting[outcome.index]
+            if outcome.failure is not None:
+                raise _failed(f"step {name!r}", outcome, getattr(task, "shard", None))
+            yield task, outcome.value, False
+
+    def _sweep(self, addresses: Iterable[Address]) -> None:
+        """Delete the shuffle's files; the sealed manifest no longer needs them."""
+        for address in addresses:
+            record = committed(self.store, address.folder, address.name)
+            for file in record["files"] if record else []:
+                self.store.delete(file["path"])
+            self.store.delete(f"{address.folder}/commits/{address.name}.json")
+
+    # -- manifests and engines ------------------------------------------------------------------------------------
+
+    def each(self, tasks: Sequence[Task], seconds: float | None = None) -> Iterator[Outcome]:
+        """Outcomes of the tasks; no engine is started for none."""
+        if tasks:
+            yield from self._engine().each(tasks, seconds=seconds)
+
+    def _read_seal(self, folder: str, name: str) -> Mapping[str, Any] | None:
+        found = self.store.find_json(f"{folder}/manifests/{name}.json")
+        return found["shards"] if found else None
+
+    def _seal(self, name: str, folder: str, inputs: str) -> None:
+        found = self.results.by_step.get(name, {})
+        seal(self.store, folder, inputs, {"shards": {d: r.json() for d, r in sorted(found.items())}})
+
+    def _check_quarantine(self, step: Step) -> None:
+        total = self.results.total(step, self.shards)
+        allowed = self.limits.max_quarantine * total["documents_in"]
+        if total["quarantined"] > max(allowed, 1 if self.limits.max_quarantine else 0):
+            raise StageError(
+                f"step {step.name!r} breaks on {total['quarantined']} of {total['documents_in']} documents, more than "
+                f"max_quarantine ({self.limits.max_quarantine:g}) allows; mend the stage or raise max_quarantine",
+                step=step.name,
+                quarantined=total["quarantined"],
+            )
+
+
+def _may_be_poison(outcome: Outcome) -> bool:
+    """Whether single documents may be at fault: the process died, or a kernel raised."""
+    failure = outcome.failure
+    assert failure is not None
+    return failure.reason in ISOLATED or failure.error is None or type(failure.error) is StageError
+
+
+def _failed(what: str, outcome: Outcome, shard: Shard | None) -> TamisError:
+    failure = outcome.failure
+    assert failure is not None
+    if failure.error is not None:
+        return failure.error
+    place = f" on shard {shard.digest}" if shard else ""
+    return StageError(f"{what} failed{place}: {failure.message}", shard=shard.digest if shard else None)

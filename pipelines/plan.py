@@ -1,0 +1,327 @@
+"""Planning: from a spec to steps with keys. Pure; no input is opened and nothing is written.
+
+A step's key is made of its stage's identity and the keys of the producers of the columns it reads, so renaming a
+step, moving a corpus or adding workers changes no key, and changing a field changes the keys of what follows it only.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.rule_files import loader
+from pipelines.spec import Spec
+from stages.base import CorpusStage, RowStage
+from stages.catalog import did_you_mean
+from stages.document import DOCUMENT
+from stages.errors import SpecError
+from stages.fingerprint import key
+from stages.rules import BoundPolicy, bind
+from stages.text.text_bytes import TextBytes
+
+FORMAT = 1
+#: The step that measures the text that leaves, so that verdicts and exports are planned without reading text.
+LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One measurement of the plan.
+
+    `reads` are full column names; `corpus` are the corpus steps that the result depends on, however indirectly;
+    `companion_of` names the step that this one was inserted for.
+    """
+
+    name: str
+    stage: RowStage | CorpusStage
+    key: str
+    reads: tuple[str, ...]
+    parents: tuple[str, ...]
+    corpus: tuple[str, ...] = ()
+    companion_of: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where the step's results live in the store."""
+        return f"steps/{self.name}-{self.key}"
+
+    @property
+    def is_row(self) -> bool:
+        """Whether each document is measured on its own."""
+        return isinstance(self.stage, RowStage)
+
+    def columns(self) -> dict[str, pa.Field]:
+        """The columns written, by full name."""
+        return {f"{self.name}.{field.name}": field for field in self.stage.schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Row steps that run in one pass over each shard, or one corpus step."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def is_row(self) -> bool:
+        """Whether this is a pass of row steps."""
+        return self.steps[0].is_row
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before work begins."""
+
+    spec: Spec
+    source_keys: Mapping[str, str]
+    steps: tuple[Step, ...]
+    phases: tuple[Phase, ...]
+    text: str
+    policy: BoundPolicy
+    verdict_key: str
+
+    def step(self, name: str) -> Step:
+        """The step of that name."""
+        return next(s for s in self.steps if s.name == name)
+
+    def fields(self) -> dict[str, pa.Field]:
+        """Every measured or declared column by full name."""
+        found = {f.name: f for f in DOCUMENT}
+        for step in self.steps:
+            found |= step.columns()
+        return found
+
+    def source_folder(self, name: str) -> str:
+        """Where the document shards of a source live."""
+        return f"steps/{name}-{self.source_keys[name]}"
+
+    @property
+    def verdict_folder(self) -> str:
+        """Where the verdicts live."""
+        return f"steps/verdict-{self.verdict_key}"
+
+    def json(self) -> dict[str, Any]:
+        """The plan as data, enough to see later what made a key differ."""
+        return {
+            "format": FORMAT,
+            "name": self.spec.name,
+            "text": self.text,
+            "sources": {n: {"key": k, "identity": source_identity(n, self.spec)} for n, k in self.source_keys.items()},
+            "steps": [
+                {
+                    "name": s.name,
+                    "kind": s.stage.kind,
+                    "role": "row" if s.is_row else "corpus",
+                    "key": s.key,
+                    "identity": s.stage.identity(),
+                    "reads": list(s.reads),
+                    "companion_of": s.companion_of,
+                    "writes": [_field_json(f) for f in s.stage.schema()],
+                }
+                for s in self.steps
+            ],
+            "verdict": {"key": self.verdict_key, "policy": self.policy.identity()},
+        }
+
+
+def plan(spec: Spec) -> Plan:
+    """The plan of a spec.
+
+    Raises:
+        SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
+
+    """
+    stages, owners = _with_companions(_with_texts(spec))
+    text = spec.write.text or _end(stages, "the export")
+    stages[LEAVING] = TextBytes(text=text)
+    owners[LEAVING] = "write"
+    steps = _keyed(stages, owners)
+    fields = {f.name: f for f in DOCUMENT}
+    for step in steps:
+        fields |= step.columns()
+    policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, loader(spec.folder))
+    return Plan(
+        spec=spec,
+        source_keys={name: key(source_identity(name, spec)) for name in spec.sources},
+        steps=steps,
+        phases=tuple(_phases(steps)),
+        text=text,
+        policy=policy,
+        verdict_key=_verdict_key(policy, steps),
+    )
+
+
+def source_identity(name: str, spec: Spec) -> dict[str, Any]:
+    """What the document shards of a source depend on, apart from the files."""
+    identity = spec.sources[name].identity()
+    hidden = ("path", "max_malformed")
+    return {
+        "source": name,
+        **identity,
+        "parameters": {k: v for k, v in identity["parameters"].items() if k not in hidden},
+    }
+
+
+Stages = dict[str, RowStage | CorpusStage]
+
+
+def _rewriters(stages: Mapping[str, RowStage | CorpusStage]) -> list[str]:
+    return [n for n, s in stages.items() if isinstance(s, RowStage) and "text" in s.schema().names]
+
+
+def _with_texts(spec: Spec) -> Stages:
+    """The stages with every `text` that the spec left open set to the end of the rewriting chain."""
+    stages: Stages = dict(spec.measure)
+    end = "text"
+    for name in _rewriters(stages):
+        if "text" not in stages[name].model_fields_set:
+            stages[name] = stages[name].model_copy(update={"text": end})
+        end = f"{name}.text"
+    rewriters = set(_rewriters(stages))
+    for name, stage in stages.items():
+        wants = "text" in type(stage).references() and "text" not in stage.model_fields_set
+        if wants and name not in rewriters:
+            reads_text = isinstance(stage, CorpusStage) or "text" in _reading_fields(stage)
+            if reads_text:
+                stages[name] = stage.model_copy(update={"text": _end(stages, f"step {name!r}")})
+    return stages
+
+
+def _reading_fields(stage: RowStage) -> list[str]:
+    """The reference fields whose columns the stage really reads."""
+    reads = set(stage.reads())
+    return [f for f in type(stage).references() if getattr(stage, f) in reads]
+
+
+def _end(stages: Mapping[str, RowStage | CorpusStage], who: str) -> str:
+    """The one text that no other rewriting step reads."""
+    rewriters = _rewriters(stages)
+    used = {getattr(stages[n], "text", "") for n in rewriters}
+    ends = [f"{n}.text" for n in rewriters if f"{n}.text" not in used]
+    if len(ends) > 1:
+        raise SpecError(
+            f"{who} could use any of {', '.join(ends)}: the rewriting steps fork; write `text:` to choose one",
+            columns=ends,
+        )
+    return ends[0] if ends else "text"
+
+
+def _with_companions(stages: Stages) -> tuple[Stages, dict[str, str]]:
+    """The stages with the companions of corpus stages inserted before them."""
+    found: Stages = {}
+    owners: dict[str, str] = {}
+    for name, stage in stages.items():
+        if isinstance(stage, CorpusStage):
+            for short, companion in stage.companions().items():
+                found[f"{name}.{short}"] = companion
+                owners[f"{name}.{short}"] = name
+        found[name] = stage
+    return found, owners
+
+
+def reads_of(name: str, stage: RowStage | CorpusStage) -> tuple[str, ...]:
+    """Full names of the columns that a step reads."""
+    if isinstance(stage, RowStage):
+        return stage.reads()
+    own = stage.companions()
+    return tuple(f"{name}.{c}" if c.rpartition(".")[0] in own else c for c in stage.reads())
+
+
+def _keyed(stages: Stages, owners: Mapping[str, str]) -> tuple[Step, ...]:
+    reads = {name: reads_of(name, stage) for name, stage in stages.items()}
+    writes = {f"{n}.{f.name}": f for n, s in stages.items() for f in s.schema()}
+    known = {f.name: f for f in DOCUMENT} | writes
+    for name, columns in reads.items():
+        for column in columns:
+            if column not in known:
+                raise SpecError(
+                    f"step {name!r} reads {column!r}, which no step writes{did_you_mean(column, list(known))}",
+                    step=name,
+                    column=column,
+                )
+        text = getattr(stages[name], "text", None)
+        if text in columns:
+            _need_text(str(text), known, f"step {name!r}")
+    parents = {n: tuple(dict.fromkeys(c.rpartition(".")[0] for c in cs if "." in c)) for n, cs in reads.items()}
+    try:
+        order = list(TopologicalSorter(parents).static_order())
+    except CycleError as error:
+        raise SpecError(f"the steps read each other in a circle: {' -> '.join(error.args[1])}; break it") from error
+    steps: dict[str, Step] = {}
+    for name in order:
+        stage = stages[name]
+        identity = stage.identity()
+        producers = {role: _producer(column, steps) for role, column in _roles(name, stage, reads[name]).items()}
+        steps[name] = Step(
+            name=name,
+            stage=stage,
+            key=key({"identity": identity, "reads": producers}),
+            reads=reads[name],
+            parents=parents[name],
+            corpus=_corpus_behind(parents[name], steps),
+            companion_of=owners.get(name),
+        )
+    return tuple(steps[n] for n in stages)
+
+
+def _corpus_behind(parents: tuple[str, ...], steps: Mapping[str, Step]) -> tuple[str, ...]:
+    found = {p for p in parents if not steps[p].is_row}
+    return tuple(sorted(found.union(*(steps[p].corpus for p in parents))))
+
+
+def _roles(name: str, stage: RowStage | CorpusStage, reads: tuple[str, ...]) -> dict[str, str]:
+    """The columns read by what they are for: a field's name, or the companion's column."""
+    if isinstance(stage, RowStage):
+        roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
+        rest = [c for c in reads if c not in roles.values()]
+        return roles | {f"column {i}": c for i, c in enumerate(rest)}
+    return {c.removeprefix(f"{name}."): c for c in reads}
+
+
+def _producer(column: str, steps: Mapping[str, Step]) -> list[str]:
+    name, dot, leaf = column.rpartition(".")
+    return [steps[name].key, leaf] if dot else ["document", leaf]
+
+
+def _need_text(column: str, known: Mapping[str, pa.Field], who: str) -> None:
+    field = known.get(column)
+    if field is None:
+        raise SpecError(f"{who} reads the text {column!r}, which no step writes{did_you_mean(column, list(known))}")
+    if field.type != pa.string():
+        raise SpecError(f"{who} reads {column!r} as text, but it holds {field.type}; name a text column")
+
+
+def _phases(steps: tuple[Step, ...]) -> Iterator[Phase]:
+    """Steps in running order: row steps of equal depth together, where depth counts the corpus steps before."""
+    depth: dict[str, int] = {}
+    for name in TopologicalSorter({s.name: s.parents for s in steps}).static_order():
+        step = next(s for s in steps if s.name == name)
+        before = [depth[p] for p in step.parents]
+        deepest = max(before, default=0)
+        # Even depths are row passes, odd ones corpus steps.
+        depth[name] = deepest + (deepest % 2 if step.is_row else 1 - deepest % 2)
+    for level in sorted(set(depth.values())):
+        chosen = tuple(s for s in steps if depth[s.name] == level)
+        if level % 2 == 0:
+            yield Phase(_sorted(chosen))
+        else:
+            yield from (Phase((s,)) for s in _sorted(chosen))
+
+
+def _sorted(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with every producer before its readers."""
+    by_name = {s.name: s for s in steps}
+    order = TopologicalSorter({s.name: [p for p in s.parents if p in by_name] for s in steps}).static_order()
+    return tuple(by_name[n] for n in order)
+
+
+def _verdict_key(policy: BoundPolicy, steps: tuple[Step, ...]) -> str:
+    by_name = {s.name: s for s in steps}
+    columns = {c: _producer(c, by_name) for c in sorted({*policy.columns(), f"{LEAVING}.bytes"})}
+    return key({"policy": policy.identity(), "columns": columns})
+
+
+def _field_json(field: pa.Field) -> dict[str, str]:
+    notes = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+    return {"name": field.name, "type": str(field.type), **notes}

@@ -1,0 +1,129 @@
+"""Shards and their sidecars: row-aligned Parquet files, zipped and verified, never joined."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.store import Store
+from stages.document import DOCUMENT, KEYS
+from stages.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """An immutable file of documents, named by its content. `bytes` counts UTF-8 text."""
+
+    digest: str
+    path: str
+    rows: int
+    bytes: int
+    source: str
+
+    def json(self) -> dict[str, Any]:
+        """The shard as data."""
+        return {f: getattr(self, f) for f in ("digest", "path", "rows", "bytes", "source")}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Shard":
+        """The shard that `json` described; other keys are ignored."""
+        return cls(**{f: value[f] for f in ("digest", "path", "rows", "bytes", "source")})
+
+
+#: Where the columns of a shard are: full column name -> path of the sidecar. Document columns are in the shard itself.
+Sidecars = Mapping[str, str]
+
+
+def batches(store: Store, shard: Shard, columns: Sequence[str], sidecars: Sidecars) -> Iterator[pa.RecordBatch]:
+    """The row groups of a shard as batches of `columns`, under their full names.
+
+    Raises:
+        StorageError: a sidecar does not have the shard's rows.
+
+    """
+    document = pq.ParquetFile(store.open_input(shard.path))
+    own = [c for c in columns if c in DOCUMENT.names]
+    files: dict[str, list[str]] = {}
+    for name in columns:
+        if name not in own:
+            files.setdefault(sidecars[name], []).append(name)
+    readers = [_SidecarReader(store, path, names, document.metadata, shard) for path, names in files.items()]
+    for group in range(document.num_row_groups):
+        rows = document.read_row_group(group, columns=[*dict.fromkeys(["doc_id", *own])], use_threads=False)
+        found = {name: rows[name] for name in own}
+        for reader in readers:
+            found |= reader.group(group, rows["doc_id"])
+        yield _batch(columns, found, rows.num_rows)
+    document.close()
+
+
+def _batch(columns: Sequence[str], found: Mapping[str, pa.ChunkedArray], rows: int) -> pa.RecordBatch:
+    arrays = [_joined(found[name]) for name in columns]
+    if not arrays:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def _joined(values: pa.ChunkedArray) -> pa.Array:
+    if values.num_chunks == 1:
+        return values.chunk(0)
+    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+
+
+class _SidecarReader:
+    """Row groups of one sidecar, aligned with those of its shard."""
+
+    def __init__(self, store: Store, path: str, names: Sequence[str], shape: Any, shard: Shard) -> None:
+        self._path, self._names, self._shard = path, names, shard
+        self._file = pq.ParquetFile(store.open_input(path))
+        mine = self._file.metadata
+        if mine.num_rows != shape.num_rows:
+            raise StorageError(
+                f"{path} has {mine.num_rows} rows but its shard {shard.digest} has {shape.num_rows}; "
+                "delete the sidecar's commit record and run again",
+                path=path,
+                shard=shard.digest,
+            )
+        starts = [shape.row_group(i).num_rows for i in range(shape.num_row_groups)]
+        own = [mine.row_group(i).num_rows for i in range(mine.num_row_groups)]
+        self._aligned = starts == own
+        self._starts = [sum(starts[:i]) for i in range(len(starts))]
+        self._whole: pa.Table | None = None
+
+    def group(self, index: int, doc_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+        """The columns of one row group by full name."""
+        leaves = [n.rpartition(".")[2] for n in self._names]
+        wanted = list(dict.fromkeys(["doc_id", *leaves]))
+        if self._aligned:
+            table = self._file.read_row_group(index, columns=wanted, use_threads=False)
+        else:
+            if self._whole is None:
+                self._whole = self._file.read(columns=wanted, use_threads=False)
+            table = self._whole.slice(self._starts[index], len(doc_ids))
+        if not table["doc_id"].equals(doc_ids):
+            raise StorageError(
+                f"{self._path} holds other documents than its shard {self._shard.digest}; "
+                "delete the sidecar's commit record and run again",
+                path=self._path,
+                shard=self._shard.digest,
+            )
+        return {full: table[leaf] for full, leaf in zip(self._names, leaves, strict=True)}
+
+
+def sidecar_schema(columns: pa.Schema) -> pa.Schema:
+    """Every sidecar begins with `doc_id` and `id`."""
+    return pa.schema([*KEYS, *columns])
+
+
+def sidecar_writer(path: Any, columns: pa.Schema) -> pq.ParquetWriter:
+    """A writer with the one set of options that all sidecars share; equal rows give equal bytes."""
+    return pq.ParquetWriter(
+        path,
+        sidecar_schema(columns),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,
+        write_statistics=False,
+    )

@@ -1,0 +1,277 @@
+"""A spec: what a person asks for, as data. YAML or JSON in, a frozen `Spec` out.
+
+Unknown fields, kinds and columns are errors with a suggestion. Relative paths are relative to the spec file.
+YAML is read by the rules of YAML 1.2 (`no` is a language, not a falsehood) and a key given twice is refused.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.base import CorpusStage, RowStage, Sink
+from stages.catalog import did_you_mean, explain, parse
+from stages.errors import SpecError
+from stages.fingerprint import canonical, key
+from stages.rules import KeepEntry, parse_keep
+from stages.sources.base import Source
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+RESERVED = ("verdict", "document", "source", "sources", "leaving", "export")
+
+
+class Write(BaseModel):
+    """What leaves, and how it is cut into files."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str = "parquet"
+    shard_bytes: int = Field(default=128_000_000, ge=1)
+    text: str | None = None
+
+
+class Limits(BaseModel):
+    """Bounds on what may go wrong before a run stops, and on one document's resources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_quarantine: float = Field(default=0.001, ge=0, le=1)
+    max_drop: float | None = Field(default=None, ge=0, le=1)
+    max_document_seconds: float = Field(default=30.0, gt=0)
+    max_document_memory_bytes: int = Field(default=2_000_000_000, ge=1)
+    max_shard_seconds: float = Field(default=1800.0, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A parsed request. `raw` is the request as data, with absolute paths."""
+
+    name: str
+    sources: Mapping[str, Source]
+    measure: Mapping[str, RowStage | CorpusStage]
+    keep: tuple[KeepEntry, ...]
+    write: Write
+    sink: Sink
+    limits: Limits
+    raw: Mapping[str, Any]
+    folder: str
+
+    def digest(self) -> str:
+        """A key of the whole request."""
+        return key(self.raw)
+
+    def json(self) -> str:
+        """The request as canonical JSON."""
+        return canonical({**self.raw})
+
+
+SECTIONS = ("name", "source", "sources", "measure", "keep", "write", "limits", "max_quarantine", "max_drop")
+
+
+def load(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spec:
+    """The spec in a YAML or JSON file, with `--set` changes applied.
+
+    Raises:
+        SpecError: the file is missing or unreadable, or the spec is wrong.
+
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the spec {str(path)!r} cannot be read: {error}; check the path", spec=str(path)) from error
+    return from_text(text, file.resolve().parent, changes, where=str(path))
+
+
+def from_text(text: str, folder: Path, changes: Mapping[str, Any] | None = None, where: str = "the spec") -> Spec:
+    """The spec in YAML or JSON text; relative paths are below `folder`."""
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        place = " ".join(str(error).split())
+        raise SpecError(f"{where} is not valid YAML: {place}", spec=where) from error
+    except RecursionError as error:
+        raise SpecError(f"{where} is nested too deeply; flatten it", spec=where) from error
+    return from_data(value, folder, changes)
+
+
+def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any] | None = None) -> Spec:
+    """The spec in a mapping.
+
+    Raises:
+        SpecError: an unknown section, kind or field, or a value that is refused.
+
+    """
+    if not isinstance(value, Mapping):
+        raise SpecError("a spec is a mapping with at least `name` and `source`; see `tamis run --help`")
+    base = folder or Path.cwd()
+    raw = _plain(value)
+    for path, change in (changes or {}).items():
+        _set(raw, path, change)
+    for section in raw:
+        if section not in SECTIONS:
+            raise SpecError(f"the spec has the unknown section {section!r}{did_you_mean(str(section), list(SECTIONS))}")
+    name = raw.get("name")
+    if not isinstance(name, str) or not RUN_NAME.match(name):
+        raise SpecError(f"the spec's name is {name!r}; write letters, digits, '.', '_' and '-' (at most 100)")
+    sources = _sources(raw, base)
+    write, sink = _write(raw.get("write") or {})
+    limits = _limits(raw)
+    measure = _measure(raw.get("measure") or {}, sources)
+    return Spec(
+        name=name,
+        sources=sources,
+        measure=measure,
+        keep=parse_keep(raw.get("keep") or []),
+        write=write,
+        sink=sink,
+        limits=limits,
+        raw=raw,
+        folder=str(base),
+    )
+
+
+def _sources(raw: dict[str, Any], base: Path) -> dict[str, Source]:
+    if ("source" in raw) == ("sources" in raw):
+        raise SpecError("the spec needs `source` (one) or `sources` ({name: source}), and not both")
+    given = {"source": raw["source"]} if "source" in raw else raw["sources"]
+    if not isinstance(given, dict) or not given:
+        raise SpecError("`sources` is a mapping of names to sources with at least one entry")
+    found = {}
+    for name, fields in given.items():
+        where = "the source" if "source" in raw else f"source {name!r}"
+        if not NAME.match(str(name)):
+            raise SpecError(f"{where} has an impossible name; use letters, digits, '_' and '-'")
+        if not isinstance(fields, dict):
+            raise SpecError(f"{where} is not a mapping; write it as {{kind: jsonl, path: ...}}")
+        if isinstance(fields.get("path"), str):
+            fields["path"] = absolute(fields["path"], base)
+        stage = parse(fields, "source", where)
+        assert isinstance(stage, Source)
+        found[str(name)] = stage
+    return found
+
+
+def absolute(path: str, base: Path) -> str:
+    """The path with a relative one put below `base`; URLs stay as they are."""
+    return path if "://" in path else str(base / path)
+
+
+def _measure(given: Any, sources: Mapping[str, Source]) -> dict[str, RowStage | CorpusStage]:
+    if not isinstance(given, dict):
+        raise SpecError("`measure` is a mapping of step names to stages, such as {stats: {kind: text_stats}}")
+    steps: dict[str, RowStage | CorpusStage] = {}
+    for name, fields in given.items():
+        where = f"step {name!r}"
+        if not NAME.match(str(name)) or name in RESERVED or name in sources:
+            raise SpecError(
+                f"{where} has an impossible name: use letters, digits, '_' and '-', and not a source's name"
+            )
+        if not isinstance(fields, dict):
+            raise SpecError(f"{where} is not a mapping; write it as {{kind: text_stats}}")
+        stage = parse(fields, "step", where)
+        assert isinstance(stage, (RowStage, CorpusStage))
+        steps[str(name)] = stage
+    return steps
+
+
+def _write(given: Any) -> tuple[Write, Sink]:
+    if not isinstance(given, dict):
+        raise SpecError("`write` is a mapping such as {kind: parquet, shard_bytes: 128000000}")
+    try:
+        write = Write.model_validate(given)
+    except ValidationError as error:
+        raise SpecError(explain(error, Write, "`write`"), where="write") from error
+    rest = {k: v for k, v in given.items() if k not in ("shard_bytes", "text")}
+    sink = parse({"kind": "parquet", **rest}, "sink", "`write`")
+    assert isinstance(sink, Sink)
+    return write, sink
+
+
+def _limits(raw: dict[str, Any]) -> Limits:
+    given = raw.get("limits") or {}
+    if not isinstance(given, dict):
+        raise SpecError("`limits` is a mapping such as {max_drop: 0.9}")
+    merged = {**given, **{k: raw[k] for k in ("max_quarantine", "max_drop") if k in raw}}
+    try:
+        return Limits.model_validate(merged)
+    except ValidationError as error:
+        raise SpecError(explain(error, Limits, "`limits`"), where="limits") from error
+
+
+def _plain(value: Any) -> Any:
+    """Deep copy as plain data, refusing what JSON cannot hold."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(f"the spec holds something that is not plain data: {error}") from error
+
+
+def _set(raw: dict[str, Any], path: str, change: Any) -> None:
+    """Apply one `--set path=value`; list positions are numbers."""
+    *parents, last = path.split(".")
+    place: Any = raw
+    for part in parents:
+        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place = place[int(part)]
+        elif isinstance(place, dict):
+            place = place.setdefault(part, {})
+        else:
+            raise SpecError(f"--set {path}: the spec has no place {part!r}")
+    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = change
+    elif isinstance(place, dict):
+        place[last] = change
+    else:
+        raise SpecError(f"--set {path}: the spec has no place {last!r}")
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """`path=value` as (path, value); the value is YAML."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise SpecError(f"--set {text!r} is not path=value, such as source.shard_bytes=3000000")
+    try:
+        return path.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise SpecError(f"--set {path}: {value!r} is not valid YAML") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's idea of scalars, no repeated keys, no aliases that explode."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen = set()
+        for name, _ in node.value:
+            if name.value in seen:
+                place = f"line {name.start_mark.line + 1}"
+                raise yaml.YAMLError(f"the key {name.value!r} is given twice ({place})")
+            seen.add(name.value)
+        return super().construct_mapping(node, deep=deep)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed in a spec")
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d[\d_]*)(?:\.\d*)?[eE][-+]?\d+\Z"), list("-+0123456789")
+)
