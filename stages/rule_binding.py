@@ -9,7 +9,7 @@ import pyarrow as pa
 from stages.base import Stage
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
-from stages.rule_models import Keep, OneOf, Percentile, Rule, RuleFile, Scalar, Test, UseRules
+from stages.rule_models import KeepEntry, OneOf, Percentile, Rule, RuleFile, Scalar, Test, UseRules
 
 Kind = Literal["number", "text", "truth"]
 Where = tuple[tuple[str, tuple[Scalar, ...]], ...]
@@ -125,7 +125,7 @@ class BoundPolicy:
 
 
 def bind(
-    entries: Sequence[Keep],
+    entries: Sequence[KeepEntry],
     columns: Mapping[str, pa.Field],
     steps: Mapping[str, Stage],
     text: str,

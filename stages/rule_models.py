@@ -152,10 +152,10 @@ class RuleFile(Entry):
         return self.name.partition("@")[0]
 
 
-Keep = Rule | UseRules | OneOf
+KeepEntry = Rule | UseRules | OneOf
 
 
-def parse_keep(entries: Sequence[Any], where: str = "keep") -> tuple[Keep, ...]:
+def parse_keep(entries: Sequence[Any], where: str = "keep") -> tuple[KeepEntry, ...]:
     """The entries of a spec's `keep`, in order.
 
     Raises:
@@ -165,7 +165,7 @@ def parse_keep(entries: Sequence[Any], where: str = "keep") -> tuple[Keep, ...]:
     return tuple(parse_entry(entry, f"{where}[{index}]") for index, entry in enumerate(entries))
 
 
-def parse_entry(fields: Any, where: str) -> Keep:
+def parse_entry(fields: Any, where: str) -> KeepEntry:
     """One entry: a rule (has `column`), a rule file (has `rules`) or a choice (has `one_of`).
 
     Raises:
@@ -174,7 +174,7 @@ def parse_entry(fields: Any, where: str) -> Keep:
     """
     if isinstance(fields, (Rule, UseRules, OneOf)):
         return fields
-    kinds: dict[str, type[Keep]] = {"column": Rule, "rules": UseRules, "one_of": OneOf}
+    kinds: dict[str, type[KeepEntry]] = {"column": Rule, "rules": UseRules, "one_of": OneOf}
     if not isinstance(fields, Mapping):
         raise SpecError(f"{where} is {fields!r}, but an entry of `keep` is a mapping with column, rules or one_of")
     named = [k for k in kinds if k in fields]

@@ -13,7 +13,7 @@ from stages.rule_binding import FIRST, LONGEST, BoundOneOf, BoundPolicy, BoundRu
 from stages.rule_models import (
     SYMBOLS,
     TESTS,
-    Keep,
+    KeepEntry,
     OneOf,
     Percentile,
     Rule,
@@ -52,7 +52,7 @@ __all__ = [
     "BoundPolicy",
     "BoundRule",
     "Count",
-    "Keep",
+    "KeepEntry",
     "OneOf",
     "Percentile",
     "Request",
