@@ -1,0 +1,114 @@
+"""What tests share: a store, a real S3 server, one Ray for the session, and the count of what was skipped."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, Any]]:
+    """A real S3 server on loopback. While it runs, the environment names it, so that `s3://` opens there."""
+    program = shutil.which("moto_server", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("no S3 server: moto is not installed")
+    port = _free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    env = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "TAMIS_S3_RETRIES": "2",
+    }
+    server = subprocess.Popen(
+        [program, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    before = {name: os.environ.get(name) for name in env}
+    try:
+        _await(endpoint + "/moto-api/")
+        os.environ.update(env)
+        _make_bucket(endpoint, "corpus")
+        yield {"endpoint": endpoint, "bucket": "corpus", "env": env}
+    finally:
+        server.kill()
+        server.wait()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def ray_engine() -> Iterator[Any]:
+    """One embedded Ray for the whole session: it takes seconds to start."""
+    from pipelines.engine_ray import RayEngine  # noqa: PLC0415  # importing Ray takes a second
+
+    engine = RayEngine(2)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count what was skipped, by reason, so that nothing is left out silently."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons = Counter(_reason(report) for report in skipped)
+    terminalreporter.section(f"{len(skipped)} tests skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5d}  {reason}")
+
+
+def _reason(report: Any) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await(url: str, seconds: float = 30) -> None:
+    """Return once the server answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=seconds):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _make_bucket(endpoint: str, name: str) -> None:
+    """Create a bucket; the header only tells the server that S3 is meant."""
+    request = urllib.request.Request(f"{endpoint}/{name}", method="PUT")
+    request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request")
+    with urllib.request.urlopen(request):
+        pass
