@@ -16,6 +16,9 @@ Reason = Literal["error", "crash", "oom", "timeout"]
 #: Up to this many bytes of input, starting Ray costs more than it gives.
 LOCAL_BYTES = 50_000_000
 
+#: How often a task is tried when its process dies.
+TRIES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

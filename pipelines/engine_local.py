@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Self
 
-from pipelines.engine import Failure, Outcome, Task
+from pipelines.engine import TRIES, Failure, Outcome, Task
 from pipelines.nursery import Nursery, Worker
-
-#: How often a task is tried when its process dies.
-TRIES = 2
 
 
 @dataclass(slots=True)
