@@ -137,7 +137,6 @@ def bind(
 
     Raises:
         SpecError: an unknown column, step or rule file, a value that does not fit its column, or an ambiguous step.
-
     """
     plain: list[BoundRule] = []
     choices: list[OneOf] = []
@@ -170,7 +169,6 @@ def check_value(field: pa.Field, column: str, test: Test, value: Any, place: str
 
     Raises:
         SpecError: the value does not fit the column or the test.
-
     """
     kind = kind_of_column(field)
     if kind is None:

@@ -160,7 +160,6 @@ def parse_keep(entries: Sequence[Any], where: str = "keep") -> tuple[KeepEntry, 
 
     Raises:
         SpecError: an entry is none of the three kinds, or has a wrong field; names the entry.
-
     """
     return tuple(parse_entry(entry, f"{where}[{index}]") for index, entry in enumerate(entries))
 
@@ -170,7 +169,6 @@ def parse_entry(fields: Any, where: str) -> KeepEntry:
 
     Raises:
         SpecError: it is none of these, or a field is wrong; with a suggestion for a misspelt one.
-
     """
     if isinstance(fields, (Rule, UseRules, OneOf)):
         return fields
@@ -190,7 +188,6 @@ def parse_rule_file(fields: Any, where: str) -> RuleFile:
 
     Raises:
         SpecError: it is not a mapping, or a field of it or of one of its rules is wrong.
-
     """
     if not isinstance(fields, Mapping) or not isinstance(fields.get("rules"), (list, tuple)):
         raise SpecError(f"{where} is not a rule file; it needs `name` and a list `rules`", where=where)
@@ -203,7 +200,6 @@ def validated(cls: type[T], fields: Any, where: str) -> T:
 
     Raises:
         SpecError: with one sentence that names the place and says what to write.
-
     """
     if not isinstance(fields, Mapping):
         raise SpecError(f"{where} is {fields!r}, not a mapping", where=where)

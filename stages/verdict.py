@@ -3,6 +3,8 @@
 Plain Arrow and numpy over whole columns: 1,000,000 rows and 12 rules take about a quarter of a second.
 """
 
+# shape suffixes: R rules, N rows
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +71,8 @@ def decide(status_RN: Status, reasons: Sequence[str]) -> tuple[Mask, pa.Array]:
     `reasons` names each row of `status_RN`; rules that share a reason give it once.
     """
     names, failed_RN = _by_reason(failing(status_RN), reasons, np.logical_or)
-    return ~failed_RN.any(axis=0), _lists(failed_RN, names)
+    keep_N: Mask = np.logical_not(np.logical_or.reduce(failed_RN, axis=0))
+    return keep_N, _lists(failed_RN, names)
 
 
 def count(status_RN: Status, reasons: Sequence[str]) -> dict[str, Count]:
@@ -223,5 +226,5 @@ def _is_in(columns: _Columns, column: str, allowed: Sequence[Any]) -> Mask:
         present = columns.present(column)
         return mask if present is None else mask & present
     found = pc.is_in(array, value_set=pa.array(list(allowed), array.type))  # a null is in no list
-    mask = found.to_numpy(zero_copy_only=False)
-    return mask
+    within: Mask = found.to_numpy(zero_copy_only=False)
+    return within
