@@ -6,14 +6,14 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.base import Columns, Example, Kernel, RowStage, column
 
-Texts = pa.StringArray
+Texts: TypeAlias = pa.StringArray
 
 #: Control characters without meaning in text: C0 and C1 except white space, DEL, deprecated Arabic
 #: format characters, interlinear annotation, object replacement, byte order mark. (Joiners and
