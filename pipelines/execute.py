@@ -107,7 +107,7 @@ class Execution:
             task = passes[outcome.index]
             if outcome.failure is not None:
                 if not _may_be_poison(outcome):
-                    raise _failed(f"steps {name}", outcome, task.shard)
+                    raise failed(f"steps {name}", outcome, task.shard)
                 self.watch.say(
                     f"shard {task.shard.digest}: {outcome.failure.message}; looking for the document at fault"
                 )
@@ -120,7 +120,7 @@ class Execution:
         for outcome in self.each(isolated):
             task = again[outcome.index]
             if outcome.failure is not None:
-                raise _failed(f"steps {name}", outcome, task.shard)
+                raise failed(f"steps {name}", outcome, task.shard)
             self._note(task, outcome.value)
             finished, done = finished + 1, done + task.shard.bytes
             self.watch.step(name, finished, len(self.shards), done)
@@ -201,7 +201,7 @@ class Execution:
         for outcome in self.each(waiting):
             task = waiting[outcome.index]
             if outcome.failure is not None:
-                raise _failed(f"step {name!r}", outcome, getattr(task, "shard", None))
+                raise failed(f"step {name!r}", outcome, getattr(task, "shard", None))
             yield task, outcome.value, False
 
     def _sweep(self, addresses: Iterable[Address]) -> None:
@@ -246,7 +246,7 @@ def _may_be_poison(outcome: Outcome) -> bool:
     return failure.reason in ISOLATED or failure.error is None or type(failure.error) is StageError
 
 
-def _failed(what: str, outcome: Outcome, shard: Shard | None) -> TamisError:
+def failed(what: str, outcome: Outcome, shard: Shard | None) -> TamisError:
     failure = outcome.failure
     assert failure is not None
     if failure.error is not None:

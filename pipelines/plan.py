@@ -154,13 +154,7 @@ def plan(spec: Spec) -> Plan:
 
 def source_identity(name: str, spec: Spec) -> dict[str, Any]:
     """What the document shards of a source depend on, apart from the files."""
-    identity = spec.sources[name].identity()
-    hidden = ("path", "max_malformed")
-    return {
-        "source": name,
-        **identity,
-        "parameters": {k: v for k, v in identity["parameters"].items() if k not in hidden},
-    }
+    return {"source": name, **spec.sources[name].identity()}
 
 
 Stages = dict[str, RowStage | CorpusStage]
@@ -318,7 +312,7 @@ def _sorted(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 def _verdict_key(policy: BoundPolicy, steps: tuple[Step, ...]) -> str:
     by_name = {s.name: s for s in steps}
-    columns = {c: _producer(c, by_name) for c in sorted({*policy.columns(), f"{LEAVING}.bytes"})}
+    columns = {c: _producer(c, by_name) for c in sorted({*policy.columns, f"{LEAVING}.bytes"})}
     return key({"policy": policy.identity(), "columns": columns})
 
 

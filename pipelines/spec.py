@@ -169,7 +169,7 @@ def _measure(given: Any, sources: Mapping[str, Source]) -> dict[str, RowStage | 
     steps: dict[str, RowStage | CorpusStage] = {}
     for name, fields in given.items():
         where = f"step {name!r}"
-        if not NAME.match(str(name)) or name in RESERVED or name in sources:
+        if not NAME.match(str(name)) or name in RESERVED or name in sources or str(name).startswith("choice-"):
             raise SpecError(
                 f"{where} has an impossible name: use letters, digits, '_' and '-', and not a source's name"
             )

@@ -1,0 +1,107 @@
+"""tamis from Python: the same calls as on the command line, without a server; results as Arrow tables or plain data.
+
+    from pipelines.api import run, explain
+    done = run("web-en.yaml", store="./tamis-store")
+    explain(done["run"], "7d1c…", store="./tamis-store")
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines import spec as specs
+from pipelines.export import export_to
+from pipelines.preview import preview
+from pipelines.progress import Watch
+from pipelines.run import Options
+from pipelines.run import run as run_spec
+from pipelines.spec import Spec
+from pipelines.store import Store
+from pipelines.view import RunView
+
+DEFAULT_STORE = "./tamis-store"
+SpecLike = Spec | Mapping[str, Any] | str | Path
+
+
+def open_store(store: str | Path | Store | None) -> Store:
+    """The store at an address; None: `TAMIS_STORE`, else ./tamis-store."""
+    if isinstance(store, Store):
+        return store
+    return Store.open(str(store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE))
+
+
+def as_spec(spec: SpecLike, changes: Mapping[str, Any] | None = None) -> Spec:
+    """A spec from a file, a mapping or a spec."""
+    if isinstance(spec, Spec):
+        return spec
+    return specs.from_data(spec, None, changes) if isinstance(spec, Mapping) else specs.load(spec, changes)
+
+
+def run(
+    spec: SpecLike,
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    changes: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Run a spec to its end, resuming what was interrupted; gives `{"run", "export", "total"}`.
+
+    Raises:
+        TamisError: see `stages.errors`; the class says who can mend it.
+    """
+    return run_spec(as_spec(spec, changes), open_store(store), options, watch)
+
+
+def plan(
+    spec: SpecLike,
+    *,
+    store: str | Path | Store | None = None,
+    changes: Mapping[str, Any] | None = None,
+    roots: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What a run would do: steps, keys, hits and misses with the field at fault, time and bytes. Touches nothing."""
+    where = str(store.url if isinstance(store, Store) else store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE)
+    return preview(as_spec(spec, changes), where, roots)
+
+
+def view(run: str, *, store: str | Path | Store | None = None) -> RunView:
+    """A finished run, opened for reading."""
+    return RunView.open(open_store(store), run)
+
+
+def explain(run: str, doc_id: str, *, store: str | Path | Store | None = None) -> Any:
+    """A document's fate: every rule with value and threshold, the twin that stayed, provenance and position."""
+    from pipelines.explain import explain as explain_document  # noqa: PLC0415 - readers load what they use
+
+    return explain_document(view(run, store=store), doc_id)
+
+
+def what_if(run: str, rules: Sequence[str], *, store: str | Path | Store | None = None) -> Any:
+    """What other thresholds would keep, from stored columns."""
+    from pipelines.what_if import what_if as judge_again  # noqa: PLC0415 - readers load what they use
+
+    return judge_again(view(run, store=store), list(rules))
+
+
+def sample(
+    run: str, *, fate: str, reason: str | None = None, n: int = 20, seed: int, store: str | Path | Store | None = None
+) -> Any:
+    """Documents of one fate, chosen by hash."""
+    from pipelines.sample import sample as draw_sample  # noqa: PLC0415 - readers load what they use
+
+    return draw_sample(view(run, store=store), fate, reason, n, seed)
+
+
+def export(
+    run: str,
+    *,
+    format: str = "parquet",  # noqa: A002 - the command's own word
+    out: str | Path,
+    options: Options | None = None,
+    store: str | Path | Store | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Write a run's kept documents in final order to a folder, with manifest, checksums, card and Croissant metadata."""
+    return export_to(view(run, store=store), format, Path(out), options or Options(), watch)

@@ -1,0 +1,233 @@
+"""Verdicts as work over shards: thresholds of percentiles, choices within clusters, and every document's fate.
+
+Reads stored columns only, never text. Thresholds are exact; choices are shuffles through files.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.commit import Attempt
+from pipelines.passes import Address, peak_memory_bytes
+from pipelines.plan import LEAVING
+from pipelines.shards import Shard, batches, sidecar_schema, sidecar_writer
+from pipelines.store import Store
+from stages.base import Columns, column
+from stages.choice import lost
+from stages.rules import FAIL, FIRST, LONGEST, PASS, BoundOneOf, BoundPolicy, Count, Thresholds, add_counts, count, decide, failing, judge
+
+#: The columns of a verdict's sidecar.
+VERDICT = pa.schema(
+    [
+        column("keep", pa.bool_(), "1", doc="whether the document is exported"),
+        column("fate", pa.string(), "kept|rejected|quarantined"),
+        column("reasons", pa.list_(pa.string()), "names", doc="every reason against the document"),
+        column("text_bytes", pa.int64(), "bytes", doc="length of the text that leaves"),
+    ]
+)
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What is needed to judge the rows of one shard; picklable.
+
+    `choices` are the paths of the sidecars of the choices made so far, in the policy's order.
+    """
+
+    policy: BoundPolicy
+    thresholds: Thresholds
+    sidecars: Mapping[str, str]
+    quarantined: tuple[int, ...]
+    choices: tuple[str, ...] = ()
+
+    def columns(self) -> list[str]:
+        """The columns that are read for the plain rules and the size of what leaves."""
+        return list(dict.fromkeys([*self.policy.plain_columns, f"{LEAVING}.bytes"]))
+
+    def statuses(self, batch: pa.RecordBatch, start: int) -> NDArray[np.int8]:
+        """One row of statuses for each plain rule and each choice made so far."""
+        status = judge(self.policy.plain, pa.Table.from_batches([batch]), self.thresholds)
+        rows = [status]
+        for i in range(len(self.choices)):
+            stays = batch[f"choice-{i}.stays"]
+            chosen = pc.fill_null(pc.equal(stays, batch["doc_id"]), True).to_numpy(zero_copy_only=False)  # noqa: FBT003 - Arrow's argument
+            rows.append(np.where(chosen, PASS, FAIL).astype(np.int8)[None, :])
+        assert start >= 0
+        return np.concatenate(rows)
+
+    def read(self, store: Store, shard: Shard, more: tuple[str, ...] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Row groups with every needed column, each with the number of its first row."""
+        stays = {f"choice-{i}.stays": path for i, path in enumerate(self.choices)}
+        wanted = list(dict.fromkeys(["doc_id", "id", *self.columns(), *stays, *more]))
+        start = 0
+        for batch in batches(store, shard, wanted, {**self.sidecars, **stays}):
+            yield start, batch
+            start += batch.num_rows
+
+    def sound(self, start: int, rows: int) -> Mask:
+        """Which rows are not quarantined."""
+        mask = np.ones(rows, bool)
+        mask[[r - start for r in self.quarantined if start <= r < start + rows]] = False
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """The relation behind one `one_of` rule, over the rows that everything before it keeps."""
+
+    schema: ClassVar[pa.Schema] = pa.schema([column("stays", pa.string(), "doc_id", doc="the cluster's chosen member")])
+    by: ClassVar[str] = "cluster"
+
+    choice: BoundOneOf
+    judging: Judging
+
+    def rows(self, store: Store, shard: Shard) -> pa.Table:
+        """Kept rows with a cluster, with the value that decides and their place in the corpus."""
+        value = self._value()
+        more = (self.choice.cluster, *((value,) if value else ()), "path", "ordinal")
+        parts = []
+        for start, batch in self.judging.read(store, shard, tuple(more)):
+            keep = ~failing(self.judging.statuses(batch, start)).any(axis=0) & self.judging.sound(start, batch.num_rows)
+            keep &= batch[self.choice.cluster].is_valid().to_numpy(zero_copy_only=False)
+            rows = batch.num_rows
+            table = pa.table(
+                {
+                    "row": pa.array(np.arange(start, start + rows)),
+                    "doc_id": batch["doc_id"],
+                    "cluster": batch[self.choice.cluster],
+                    "source": pa.array([shard.source] * rows, pa.string()),
+                    "path": batch["path"],
+                    "ordinal": batch["ordinal"],
+                }
+            )
+            if value:
+                table = table.append_column("value", batch[value])
+            parts.append(table.filter(pa.array(keep)))
+        return pa.concat_tables(parts)
+
+    def _value(self) -> str | None:
+        if self.choice.by == FIRST:
+            return None
+        return f"{LEAVING}.bytes" if self.choice.by == LONGEST else self.choice.by
+
+    def relate(self, rows: pa.Table) -> Columns:
+        """For every row the doc_id of the member of its cluster that stays."""
+        stays = np.flatnonzero(~lost(rows, self.choice.order))
+        codes = rows["cluster"].combine_chunks().dictionary_encode().indices.to_numpy()
+        winner = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
+        winner[codes[stays]] = stays
+        chosen = rows["doc_id"].take(pa.array(winner[codes]))
+        return {"stays": pa.concat_arrays(chosen.chunks) if chosen.num_chunks else pa.array([], pa.string())}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Write one shard's verdict: keep, fate and all reasons of every row, with the counts that the ledger needs."""
+
+    store: Store
+    shard: Shard
+    judging: Judging
+    address: Address
+
+    def __call__(self) -> dict[str, Any]:
+        """The commit record: counts by fate and reason, and the kept runs of each file (`segments`)."""
+        began, cpu = time.perf_counter(), time.process_time()
+        tally = Tally()
+        with Attempt(self.store, self.address.folder, self.address.name) as attempt:
+            with attempt.file() as path, sidecar_writer(path, VERDICT) as writer:
+                for start, batch in self.judging.read(self.store, self.shard, ("path", "ordinal")):
+                    table = self._judged(batch, start, tally)
+                    writer.write_table(table, row_group_size=max(1, batch.num_rows))
+            return attempt.commit(
+                {
+                    "rows": self.shard.rows,
+                    "seconds": round(time.perf_counter() - began, 6),
+                    "cpu_seconds": round(time.process_time() - cpu, 6),
+                    "peak_memory_bytes": peak_memory_bytes(),
+                    "quarantined": [],
+                    "counts": tally.json(),
+                    "segments": tally.segments,
+                }
+            )
+
+    def _judged(self, batch: pa.RecordBatch, start: int, tally: "Tally") -> pa.Table:
+        status = self.judging.statuses(batch, start)
+        sound = self.judging.sound(start, batch.num_rows)
+        status[:, ~sound] = PASS
+        reasons = self.judging.policy.reasons
+        keep, why = decide(status, reasons)
+        keep &= sound
+        size = batch[f"{LEAVING}.bytes"]
+        tally.add(status[:, sound], reasons, keep, sound, size.fill_null(0).to_numpy(zero_copy_only=False))
+        tally.add_segments(batch, keep)
+        fate = pa.array(np.where(keep, "kept", np.where(sound, "rejected", "quarantined")), pa.string())
+        columns = [batch["doc_id"], batch["id"], pa.array(keep), fate, why, size]
+        return pa.Table.from_arrays(columns, schema=sidecar_schema(VERDICT))
+
+
+class Tally:
+    """Counts of one shard's verdict."""
+
+    def __init__(self) -> None:
+        self.kept = self.rejected = self.quarantined = 0
+        self.kept_bytes = self.rejected_bytes = 0
+        self.reasons: dict[str, Count] = {}
+        self.reason_bytes: dict[str, int] = {}
+        self.segments: list[list[Any]] = []
+
+    def add(
+        self, status: NDArray[np.int8], reasons: tuple[str, ...], keep: Mask, sound: Mask, size: NDArray[np.int64]
+    ) -> None:
+        """Add one row group; `status` has the sound rows only."""
+        self.kept += int(keep.sum())
+        self.quarantined += int((~sound).sum())
+        self.rejected += int((sound & ~keep).sum())
+        self.kept_bytes += int(size[keep].sum())
+        self.rejected_bytes += int(size[sound & ~keep].sum())
+        self.reasons = add_counts(self.reasons, count(status, reasons))
+        fails = failing(status)
+        for name in dict.fromkeys(reasons):
+            rows = fails[[r == name for r in reasons]].any(axis=0)
+            self.reason_bytes[name] = self.reason_bytes.get(name, 0) + int(size[sound][rows].sum())
+
+    def add_segments(self, batch: pa.RecordBatch, keep: Mask) -> None:
+        """Add the kept documents and bytes of each run of rows from one file: [path, first ordinal, rows, bytes]."""
+        paths = pc.run_end_encode(batch["path"])
+        size = batch[f"{LEAVING}.bytes"].fill_null(0).to_numpy(zero_copy_only=False)
+        ordinals = batch["ordinal"].to_numpy()
+        ends = [0, *paths.run_ends.to_pylist()] if batch.num_rows else [0]
+        for path, (a, b) in zip(paths.values.to_pylist(), pairwise(ends), strict=True):
+            rows, nbytes = int(keep[a:b].sum()), int(size[a:b][keep[a:b]].sum())
+            if self.segments and self.segments[-1][0] == path:
+                self.segments[-1][2] += rows
+                self.segments[-1][3] += nbytes
+            else:
+                self.segments.append([path, int(ordinals[a]), rows, nbytes])
+
+    def json(self) -> dict[str, Any]:
+        """The counts as data."""
+        return {
+            "kept": self.kept,
+            "rejected": self.rejected,
+            "quarantined": self.quarantined,
+            "kept_bytes": self.kept_bytes,
+            "rejected_bytes": self.rejected_bytes,
+            "reasons": {
+                name: {
+                    "documents": c.failed,
+                    "alone": c.alone,
+                    "not_applicable": c.not_applicable,
+                    "null": c.null,
+                    "bytes": self.reason_bytes.get(name, 0),
+                }
+                for name, c in self.reasons.items()
+            },
+        }

@@ -1,0 +1,252 @@
+"""Running a spec: freeze the inputs, ingest, measure, judge, export, account. Every part resumes where it stopped.
+
+The driver holds no state that matters: what is committed in the store is done, and a second driver that runs the
+same spec finds it. Nothing is computed twice once it is committed.
+"""
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.commit import committed
+from pipelines.engine import Engine, open_engine
+from pipelines.execute import Execution, failed
+from pipelines.export import export_run
+from pipelines.ingest import IngestPack
+from pipelines.inputs import freeze, packs
+from pipelines.judge_run import judge_run
+from pipelines.ledger import check_drop, ledger_of
+from pipelines.plan import Plan, plan
+from pipelines.progress import NullWatch, Watch
+from pipelines.runs import FINISHED, Events, RunFolder, open_run
+from pipelines.shards import Shard, batches
+from pipelines.spec import Spec
+from pipelines.store import Store
+from stages.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where and how a run is executed; changes no byte of the result."""
+
+    engine: str = "auto"
+    workers: int | None = None
+    address: str | None = None
+    roots: tuple[str, ...] | None = None
+    accept_changed_inputs: bool = False
+
+
+@dataclass(slots=True)
+class Running:
+    """A run in progress."""
+
+    store: Store
+    plan: Plan
+    folder: RunFolder
+    files: pa.Table
+    options: Options
+    watch: Watch
+    stack: ExitStack
+    events: Events
+    ingested: list[dict[str, Any]] = field(default_factory=list)
+    _engine: Engine | None = None
+
+    def engine(self) -> Engine:
+        """The engine, started when the first work needs it."""
+        if self._engine is None:
+            warm_up(self.watch)
+            nbytes = pc.sum(self.files["size"]).as_py() or 0
+            self.watch.say(f"starting the {self.options.engine} engine")
+            self._engine = open_engine(self.options.engine, self.options.workers, self.options.address, nbytes)
+            self.stack.callback(self._engine.close)
+        return self._engine
+
+
+def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch | None = None) -> dict[str, Any]:
+    """Run a spec to its end and give `{"run", "export", "total"}`; a finished run is found and given at once.
+
+    Raises:
+        SpecError: the spec is wrong.
+        DataError: an input is missing, changed or unreadable.
+        StageError: a stage failed, or broke on more documents than allowed.
+        StorageError: the store cannot be read or written.
+    """
+    options, watch = options or Options(), watch or NullWatch()
+    made = plan(spec)
+    files = freeze_all(spec, options.roots)
+    folder = open_run(store, spec, files, accept_changed_inputs=options.accept_changed_inputs)
+    if folder.finished:
+        return outcome(folder)
+    folder.put("plan.json", made.json())
+    with ExitStack() as stack:
+        events = Events(folder)
+        running = Running(store, made, folder, files, options, _Told(watch, events), stack, events)
+        return _complete(running)
+
+
+def _complete(running: Running) -> dict[str, Any]:
+    began, made, store = time.perf_counter(), running.plan, running.store
+    shards = ingest(running)
+    execution = Execution(store, shards, made.spec.limits, running.engine, running.watch)
+    for phase in made.phases:
+        execution.phase(phase)
+    judged = judge_run(execution, made)
+    check_drop(judged.counts, made.spec.limits)
+    exported = export_run(running.folder, made, shards, judged.results, running.engine, running.watch)
+    bad = quarantined(execution)
+    result = {
+        "run": running.folder.run,
+        "export": exported["path"],
+        "thresholds": judged.thresholds,
+        "quarantined": bad,
+        "malformed": [r["malformed"] for r in running.ingested if r["malformed"]["count"]],
+    }
+    _put_shards(running.folder, shards, execution)
+    ledger = ledger_of(made, running.ingested, execution, judged, exported)
+    ledger["total"]["seconds"] = round(time.perf_counter() - began, 3)
+    ledger["total"]["peak_memory_bytes"] = max(
+        ledger["total"]["peak_memory_bytes"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    running.folder.put("result.json", result)
+    _write_report(running, ledger)
+    running.folder.put("ledger.json", ledger)
+    running.events.tell({"state": "finished"}, now=True)
+    return outcome(running.folder)
+
+
+def outcome(folder: RunFolder) -> dict[str, Any]:
+    """What a finished run came to: its id, where the export is, and the totals."""
+    return {
+        "run": folder.run,
+        "export": folder.find("result.json")["export"],
+        "total": folder.find(FINISHED)["total"],
+    }
+
+
+def _write_report(running: Running, ledger: Mapping[str, Any]) -> None:
+    from pipelines.report import write  # noqa: PLC0415 - templates are needed at the end only
+    from pipelines.view import RunView  # noqa: PLC0415 - a view needs a finished run
+
+    running.watch.say("writing the report")
+    write(RunView.of(running.folder, running.plan, ledger))
+
+
+def freeze_all(spec: Spec, roots: Sequence[str] | None) -> pa.Table:
+    """The input files of every source, by source and path.
+
+    Raises:
+        DataError: a source matches no file, or one cannot be read.
+    """
+    tables = [freeze(name, source, roots) for name, source in sorted(spec.sources.items())]
+    return pa.concat_tables(tables)
+
+
+def pack_tasks(store: Store, made: Plan, files: pa.Table) -> list[IngestPack]:
+    """One ingest task for each pack of files."""
+    tasks = []
+    for name, source in sorted(made.spec.sources.items()):
+        own = files.filter(pc.equal(files["source"], name))
+        tasks += [
+            IngestPack(store, name, source, made.source_folder(name), p.name, p.files(own))
+            for p in packs(own, source.shard_bytes)
+        ]
+    return tasks
+
+
+def ingest(running: Running) -> list[Shard]:
+    """The document shards of the run, in the order of the packs.
+
+    Raises:
+        DataError: a file changed since it was frozen, or too much of it is malformed.
+    """
+    store, watch = running.store, running.watch
+    tasks = pack_tasks(store, running.plan, running.files)
+    records: list[dict[str, Any] | None] = []
+    waiting = []
+    for number, task in enumerate(tasks):
+        record = committed(store, task.folder, task.name)
+        records.append(None if record is None else record | {"cached": True})
+        if record is None:
+            waiting.append(number)
+    done = sum(r["bytes_in"] for r in records if r)
+    watch.step("ingest", len(tasks) - len(waiting), len(tasks), done)
+    if waiting:
+        for outcome in running.engine().each([tasks[n] for n in waiting]):
+            if outcome.failure is not None:
+                raise failed("ingest", outcome, None)
+            records[waiting[outcome.index]] = outcome.value | {"cached": False}
+            done += outcome.value["bytes_in"]
+            watch.step("ingest", sum(r is not None for r in records), len(tasks), done)
+    running.ingested = [r | {"source": t.source_name} for r, t in zip(records, tasks, strict=True) if r is not None]
+    _check_malformed(running)
+    return [Shard.from_json(s) for r in running.ingested for s in r["shards"]]
+
+
+def _check_malformed(running: Running) -> None:
+    for name, source in running.plan.spec.sources.items():
+        count = sum(r["malformed"]["count"] for r in running.ingested if r["source"] == name)
+        if source.max_malformed is not None and count > source.max_malformed:
+            raise DataError(
+                f"source {name!r} has {count} malformed records, more than max_malformed ({source.max_malformed}) "
+                "allows; look at them with `tamis run` without the limit, or raise it",
+                source=name,
+                malformed=count,
+            )
+
+
+def quarantined(execution: Execution) -> list[dict[str, Any]]:
+    """Every document that broke a step, with the first step that it broke and where the document came from."""
+    found = []
+    for shard in execution.shards:
+        rows = execution.results.quarantined(shard.digest)
+        if not rows:
+            continue
+        places = _places(execution.store, shard, sorted(rows))
+        found += [
+            {"source": shard.source, **places[row], **{k: entry[k] for k in ("doc_id", "id", "step", "reason", "message")}}
+            for row, entry in sorted(rows.items())
+        ]
+    return found
+
+
+def _places(store: Store, shard: Shard, rows: list[int]) -> dict[int, dict[str, Any]]:
+    table = pa.Table.from_batches(list(batches(store, shard, ["path", "ordinal"], {}))).take(rows)
+    return dict(zip(rows, table.to_pylist(), strict=True))
+
+
+def _put_shards(folder: RunFolder, shards: Sequence[Shard], execution: Execution) -> None:
+    by_step = execution.results.by_step
+    folder.put(
+        "shards.json",
+        {"shards": [{**s.json(), "sidecars": {n: r[s.digest].path for n, r in by_step.items()}} for s in shards]},
+    )
+
+
+def warm_up(watch: Watch) -> None:
+    """Compile the kernels once on this machine, before work fans out."""
+    from stages.kernels.warm import compile_all  # noqa: PLC0415 - numba takes a second to import
+
+    compile_all(lambda name, done, total: watch.step(f"compile {name}", done, total))
+
+
+class _Told:
+    """Passes progress on, and notes it in the run's events."""
+
+    def __init__(self, watch: Watch, events: Events) -> None:
+        self._watch, self._events = watch, events
+
+    def step(self, name: str, done: int, total: int, nbytes: int = 0) -> None:
+        self._watch.step(name, done, total, nbytes)
+        state = {"state": "running", "step": name, "done": done, "total": total, "bytes": nbytes}
+        self._events.tell(state, now=done in (0, total))
+
+    def say(self, sentence: str) -> None:
+        self._watch.say(sentence)
+
+
