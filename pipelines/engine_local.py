@@ -129,8 +129,7 @@ class LocalEngine:
         return Outcome(job.index, value, None if failure is None else Failure(*failure))
 
     def _end(self, worker: Worker) -> str:
-        worker.kill()
         del self._busy[worker.pid]
         worker.task = None
         assert self._nursery is not None
-        return self._nursery.reap(worker)
+        return self._nursery.end(worker)

@@ -53,13 +53,13 @@ class RayEngine:
         os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
         import ray  # noqa: PLC0415  # takes a second, and reads the settings above
 
-        self._ray = ray
+        self._ray: Any = ray
         self._folder: str | None = None
         self._owner = not ray.is_initialized()
         self._embedded = self._owner and address is None
         if self._owner:
             self._connect(workers, address)
-        self.slots = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.slots = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._remote = ray.remote(num_cpus=1, max_retries=0, max_calls=TASKS_A_WORKER, scheduling_strategy="SPREAD")(
             run_task
         )

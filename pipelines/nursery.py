@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -27,12 +27,14 @@ class Worker:
     pid: int
     socket: Connection
     task: Any = None
-    started: float = field(default=0.0)
+    started: float = 0.0
+    ended: str | None = None
 
     def kill(self) -> None:
-        """End the process. It is not reaped yet, so its id cannot belong to another."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """End the process, unless it was reaped: its id may belong to another then."""
+        if self.ended is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def send(self, task: bytes) -> None:
         """Hand over a pickled task; a dead worker shows when its answer is awaited."""
@@ -71,11 +73,17 @@ class Nursery:
         worker.send(pickle.dumps(memory_bytes))
         return worker
 
-    def reap(self, worker: Worker) -> str:
-        """Wait for a worker that was killed or has died, and say how it ended."""
-        worker.socket.close()
+    def end(self, worker: Worker) -> str:
+        """Kill a worker, if it still lives, and say how it ended."""
+        if worker.ended is None:
+            worker.kill()
+            worker.socket.close()
+            worker.ended = self._reap(worker.pid)
+        return worker.ended
+
+    def _reap(self, pid: int) -> str:
         try:
-            self._control.sendall(REAP + PAIR.pack(worker.pid, 0))
+            self._control.sendall(REAP + PAIR.pack(pid, 0))
             _, status = self._reply()
         except ConnectionError:
             return "ended with its parent"

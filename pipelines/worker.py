@@ -97,6 +97,7 @@ def _serve(tasks: Connection) -> None:
     with contextlib.suppress(EOFError, ConnectionError):
         limit = pickle.loads(tasks.recv_bytes())  # noqa: S301  # from our driver
         if limit is not None:
+            pa.set_memory_pool(pa.system_memory_pool())  # the others reserve address space far ahead of need
             _limit_memory(limit)
         while True:
             tasks.send_bytes(answer(tasks.recv_bytes()))
