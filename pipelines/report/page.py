@@ -1,0 +1,114 @@
+"""The report as one HTML page that needs no network: style, script and drawings are inside it.
+
+Corpus text is hostile. Every string that a template prints is made visible and escaped (`finalize`, autoescape); the
+page's own style and script are allowed by their hashes and nothing else is.
+"""
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines import quantities
+from pipelines.report.histogram_figure import SYMBOLS, histogram_figure, in_roots
+from pipelines.report.sankey import sankey
+from pipelines.report.svg import bar
+from pipelines.visible import one_line, preview, visible
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+#: Rows of a long table that are shown before the rest is folded away.
+TABLE_ROWS = 12
+
+
+def page(report: dict[str, Any]) -> str:
+    """The HTML page of a report."""
+    style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    return _environment().get_template("report.html.j2").render(
+        report=report,
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        policy=_policy(style, script),
+        funnel=funnel(report),
+        failing=_failing_columns(report),
+        table_rows=TABLE_ROWS,
+    )
+
+
+def funnel(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is left after each part of the policy, in its order; a document stops at the first part that rejects it."""
+    total = report["total"]
+    left = total["documents_in"]
+    rows = [{"name": "went in", "left": left, "lost": 0}]
+    if total["quarantined"]:
+        left -= total["quarantined"]
+        rows.append({"name": "could be read and measured", "left": left, "lost": total["quarantined"]})
+    for group in report["groups"]:
+        left -= group["first"]
+        rows.append({"name": group["group"], "left": left, "lost": group["first"]})
+    return [*rows, {"name": "exported", "left": total["exported"], "lost": 0}]
+
+
+def rule_text(rule: dict[str, Any]) -> str:
+    """A rule in one line: `stats.words ≥ 50`, `ppl.nats_per_token ≤ p70 per lang.code`."""
+    shown = rule["written"]
+    text = f"{rule['column']} {SYMBOLS[rule['test']]} {quantities.value(shown)}"
+    if rule["per"]:
+        numbers = [r["value"] for r in rule["resolved"] if r["value"] is not None]
+        return f"{text} per {rule['per']}" + (
+            f" ({quantities.value(min(numbers))} to {quantities.value(max(numbers))})" if numbers else ""
+        )
+    found = rule["resolved"][0]["value"] if rule["resolved"] else None
+    return text if found == shown else f"{text} = {quantities.value(found)}"
+
+
+def _failing_columns(report: dict[str, Any]) -> dict[str, list[str]]:
+    """For every reason, the columns whose rules give it."""
+    columns: dict[str, list[str]] = {}
+    for rule in report["rules"]:
+        columns.setdefault(rule["reason"], []).append(rule["column"])
+    return columns
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": quantities.count,
+        "size": quantities.size,
+        "duration": quantities.duration,
+        "value": quantities.value,
+        "preview": preview,
+        "one_line": one_line,
+        "yaml": lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True, width=100),
+    }
+    environment.globals |= {
+        "share": quantities.share,
+        "rate": quantities.rate,
+        "bar": bar,
+        "sankey": sankey,
+        "histogram_figure": histogram_figure,
+        "in_roots": in_roots,
+        "rule_text": rule_text,
+    }
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    """The content security policy: this style and this script, no network, no forms."""
+    return f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
