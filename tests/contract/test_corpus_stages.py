@@ -3,6 +3,7 @@
 import math
 import pickle
 import zlib
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ def related(stage: CorpusStage, rows: pa.Table) -> pa.Table:
     return pa.table({name: answer[name] for name in stage.schema().names})
 
 
-def test_answer_is_what_the_schema_says(corpus):
+def test_answer_is_what_the_schema_says(corpus: Any) -> None:
     rows = corpus.rows()
     answer = corpus.stage.relate(rows)
 
@@ -25,13 +26,13 @@ def test_answer_is_what_the_schema_says(corpus):
     }
 
 
-def test_empty_partition_keeps_its_types(corpus):
+def test_empty_partition_keeps_its_types(corpus: Any) -> None:
     answer = corpus.stage.relate(corpus.rows().slice(0, 0))
 
     assert {n: (v.type, len(v)) for n, v in answer.items()} == {f.name: (f.type, 0) for f in corpus.stage.schema()}
 
 
-def test_partitions_change_nothing(corpus):
+def test_partitions_change_nothing(corpus: Any) -> None:
     rows = corpus.rows()
     if corpus.stage.partition_by is None:
         return
@@ -43,24 +44,24 @@ def test_partitions_change_nothing(corpus):
         assert related(corpus.stage, rows.filter(mine)).equals(whole.filter(mine))
 
 
-def test_chunks_change_nothing(corpus):
+def test_chunks_change_nothing(corpus: Any) -> None:
     rows = corpus.rows()
     pieces = pa.concat_tables([rows.slice(i, 5) for i in range(0, rows.num_rows, 5)])
 
     assert related(corpus.stage, pieces).combine_chunks() == related(corpus.stage, rows).combine_chunks()
 
 
-def test_unknown_is_null_and_numbers_are_finite(corpus):
+def test_unknown_is_null_and_numbers_are_finite(corpus: Any) -> None:
     for column in related(corpus.stage, corpus.rows()).columns:
         if pa.types.is_floating(column.type):
             assert all(math.isfinite(v) for v in column.drop_null().to_pylist())
 
 
-def test_every_column_names_its_unit(corpus):
+def test_every_column_names_its_unit(corpus: Any) -> None:
     assert all((f.metadata or {}).get(b"unit") for f in corpus.stage.schema())
 
 
-def test_spec_survives_json_and_pickle(corpus):
+def test_spec_survives_json_and_pickle(corpus: Any) -> None:
     stage = corpus.stage
 
     assert type(stage).model_validate_json(stage.model_dump_json()) == stage
@@ -68,7 +69,7 @@ def test_spec_survives_json_and_pickle(corpus):
     assert pickle.loads(pickle.dumps(stage)) == stage
 
 
-def test_text_is_never_read(corpus):
+def test_text_is_never_read(corpus: Any) -> None:
     stage = corpus.stage
     texts = {"text", *(f"{name}.text" for name in stage.companions())}
 
@@ -76,7 +77,7 @@ def test_text_is_never_read(corpus):
     assert stage.partition_by is None or stage.partition_by in stage.reads()
 
 
-def test_companions_are_read_by_their_names(corpus):
+def test_companions_are_read_by_their_names(corpus: Any) -> None:
     stage = corpus.stage
     columns = {f"{name}.{f.name}" for name, c in stage.companions().items() for f in c.schema()}
 

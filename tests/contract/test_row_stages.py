@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,7 @@ from stages.catalog import parse
 from stages.fingerprint import canonical
 
 
-def test_result_does_not_depend_on_batching(row):
+def test_result_does_not_depend_on_batching(row: Any) -> None:
     batch = row.batch()
     whole = row.run(batch)
 
@@ -21,7 +22,7 @@ def test_result_does_not_depend_on_batching(row):
         assert pa.Table.from_batches(parts).combine_chunks().to_batches() == [whole]
 
 
-def test_result_does_not_depend_on_where_a_batch_begins_in_its_buffers(row):
+def test_result_does_not_depend_on_where_a_batch_begins_in_its_buffers(row: Any) -> None:
     batch = row.batch()
     answers = row.run(batch)
 
@@ -29,7 +30,7 @@ def test_result_does_not_depend_on_where_a_batch_begins_in_its_buffers(row):
         assert row.run(batch.slice(start, length)) == answers.slice(start, length)
 
 
-def test_missing_input_gives_null_and_moves_nobody(row):
+def test_missing_input_gives_null_and_moves_nobody(row: Any) -> None:
     batch = row.batch()
     gaps = [i + gap for i in range(batch.num_rows) for gap in (0.0, 0.5)]  # a missing row after every row
     rows = pa.array([int(i) if i == int(i) else None for i in gaps], pa.int64())
@@ -41,20 +42,20 @@ def test_missing_input_gives_null_and_moves_nobody(row):
     assert all(c.null_count == len(c) for c in answer.filter(pc.invert(there)).columns)
 
 
-def test_empty_batch_keeps_its_types(row):
+def test_empty_batch_keeps_its_types(row: Any) -> None:
     answer = row.run(row.batch().slice(0, 0))
 
     assert answer.num_rows == 0
     assert answer.schema.equals(row.stage.schema(), check_metadata=True)
 
 
-def test_unknown_is_null_and_numbers_are_finite(row):
+def test_unknown_is_null_and_numbers_are_finite(row: Any) -> None:
     for column in row.run(row.batch()).columns:
         if pa.types.is_floating(column.type):
             assert all(math.isfinite(v) for v in column.drop_null().to_pylist())
 
 
-def test_inputs_are_left_as_they_were(row):
+def test_inputs_are_left_as_they_were(row: Any) -> None:
     batch = row.batch()
     before = pickle.dumps(batch)
     row.run(batch)
@@ -62,7 +63,7 @@ def test_inputs_are_left_as_they_were(row):
     assert pickle.dumps(batch) == before
 
 
-def test_every_column_names_its_unit(row):
+def test_every_column_names_its_unit(row: Any) -> None:
     schema = row.stage.schema()
 
     assert len(schema) > 0
@@ -70,7 +71,7 @@ def test_every_column_names_its_unit(row):
     assert {(f.metadata or {}).get(b"better", b"") for f in schema} <= {b"", b"higher", b"lower"}
 
 
-def test_spec_survives_json(row):
+def test_spec_survives_json(row: Any) -> None:
     again = type(row.stage).model_validate_json(row.stage.model_dump_json())
 
     assert again == row.stage
@@ -78,13 +79,13 @@ def test_spec_survives_json(row):
     assert canonical(again.identity()) == canonical(row.stage.identity())
 
 
-def test_column_references_are_no_part_of_the_identity(row):
+def test_column_references_are_no_part_of_the_identity(row: Any) -> None:
     renamed = row.stage.model_copy(update={name: f"other.{name}" for name in row.stage.references()})
 
     assert renamed.identity() == row.stage.identity()
 
 
-def test_two_runs_and_a_pickled_stage_give_equal_bytes(row):
+def test_two_runs_and_a_pickled_stage_give_equal_bytes(row: Any) -> None:
     batch = row.batch()
     again = pickle.loads(pickle.dumps(row.stage))
 
@@ -92,7 +93,7 @@ def test_two_runs_and_a_pickled_stage_give_equal_bytes(row):
     assert _bytes(measure(again, again.open(), batch)) == _bytes(row.run(batch)) == _bytes(row.run(batch))
 
 
-def test_examples_are_true(example, contract):
+def test_examples_are_true(example: Any, contract: Any) -> None:
     cls, shown = example
     stage = cls.model_validate(shown.fields or {})
 
@@ -101,13 +102,13 @@ def test_examples_are_true(example, contract):
     assert {name: answer[name] for name in shown.gives} == dict(shown.gives)
 
 
-def test_every_stage_shows_examples_and_says_what_it_measures(row):
+def test_every_stage_shows_examples_and_says_what_it_measures(row: Any) -> None:
     assert row.stage.examples
     assert (type(row.stage).__doc__ or "").strip()
 
 
 @pytest.mark.timeout(60)
-def test_hostile_texts_finish(row, hostile):
+def test_hostile_texts_finish(row: Any, hostile: Any) -> None:
     answer = row.run(row.batch(tuple(hostile.values())))
 
     assert answer.num_rows == len(hostile)
