@@ -1,6 +1,6 @@
 """Shards and their sidecars: row-aligned Parquet files, zipped and verified, never joined."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,14 @@ class Shard:
 Sidecars = Mapping[str, str]
 
 
-def batches(store: Store, shard: Shard, columns: Sequence[str], sidecars: Sidecars) -> Iterator[pa.RecordBatch]:
-    """The row groups of a shard as batches of `columns`, under their full names.
+def batches(
+    store: Store,
+    shard: Shard,
+    columns: Sequence[str],
+    sidecars: Sidecars,
+    groups: Container[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The row groups of a shard (those numbered in `groups`, or all) as batches of `columns`, under their full names.
 
     Raises:
         StorageError: a sidecar does not have the shard's rows.
@@ -51,6 +57,8 @@ def batches(store: Store, shard: Shard, columns: Sequence[str], sidecars: Sideca
             files.setdefault(sidecars[name], []).append(name)
     readers = [_SidecarReader(store, path, names, document.metadata, shard) for path, names in files.items()]
     for group in range(document.num_row_groups):
+        if groups is not None and group not in groups:
+            continue
         rows = document.read_row_group(group, columns=[*dict.fromkeys(["doc_id", *own])], use_threads=False)
         found = {name: rows[name] for name in own}
         for reader in readers:
