@@ -1,0 +1,62 @@
+"""Lines and paragraphs that repeat an earlier one."""
+
+import numpy as np
+from numba import njit
+
+from stages.kernels import unicode as u
+from stages.kernels.tables import seen_before, slots_for
+from stages.kernels.utf8 import chars_in, span_hash, strip
+
+#: What `count_repeats` counts, in the order of its columns.
+REPEAT_COUNTS = ("chars", "lines", "line_repeats", "line_repeat_chars", "paragraphs", "paragraph_repeats", "paragraph_repeat_chars")  # fmt: skip
+_SPACE = u.SPACE
+
+
+@njit(nogil=True, cache=True)
+def _count_segments(data, lo, hi, feeds, table, row, at):
+    """Segments between runs of at least `feeds` line feeds: how many, repeats and their characters, into `row[at:at + 3]`."""
+    start, i = lo, lo
+    segments, repeats, chars = 0, 0, 0
+    mask = table.shape[0] - 1
+    while True:
+        while i < hi and data[i] != 10:
+            i += 1
+        run = i
+        while run < hi and data[run] == 10:
+            run += 1
+        if i < hi and run - i < feeds:
+            i = run
+            continue
+        segments += 1
+        if seen_before(table, mask, span_hash(data, start, i)):
+            repeats += 1
+            chars += chars_in(data, start, i)
+        if i >= hi:
+            break
+        start, i = run, run
+    row[at], row[at + 1], row[at + 2] = segments, repeats, chars
+
+
+@njit(nogil=True, cache=True)
+def count_repeats(data, offsets, cls, index):
+    """Counts of `REPEAT_COUNTS` a document, repeats after the first alone: int64 of shape (documents, counts).
+
+    Lines are split at runs of line feeds, paragraphs at runs of two or more in the stripped text.
+    """
+    out = np.zeros((offsets.shape[0] - 1, 7), np.int64)
+    table = np.empty(1024, np.uint64)
+    for d in range(out.shape[0]):
+        lo, hi, row = np.int64(offsets[d]), np.int64(offsets[d + 1]), out[d]
+        row[0] = chars_in(data, lo, hi)
+        feeds = 0
+        for i in range(lo, hi):
+            feeds += data[i] == 10
+        size = slots_for(feeds + 1)
+        if size > table.shape[0]:
+            table = np.empty(size, np.uint64)
+        table[:size] = 0
+        _count_segments(data, lo, hi, 1, table[:size], row, 1)
+        table[:size] = 0
+        a, b = strip(data, lo, hi, cls, index, _SPACE)
+        _count_segments(data, a, b, 2, table[:size], row, 4)
+    return out
