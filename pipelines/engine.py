@@ -19,6 +19,9 @@ LOCAL_BYTES = 50_000_000
 #: How often a task is tried when its process dies.
 TRIES = 2
 
+#: A worker is replaced after this many tasks, so that what a library leaks stays bounded.
+TASKS_A_WORKER = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Self
 
-from pipelines.engine import TRIES, Failure, Outcome, Task
+from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task
 from pipelines.nursery import Nursery, Worker
 
 
@@ -75,11 +75,21 @@ class LocalEngine:
             job = again.popleft() if again else next(jobs, None)
             if job is None:
                 return
-            worker = self._idle.pop() if self._idle else self._fork()
+            worker = self._take()
             job.tries += 1
             worker.task = job
             self._busy[worker.pid] = worker
             worker.send(job.data)
+
+    def _take(self) -> Worker:
+        """A worker that waits for a task: an idle one that still lives, else a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.lives:
+                return worker
+            if self._nursery is not None:
+                self._nursery.end(worker)
+        return self._fork()
 
     def _fork(self) -> Worker:
         if self._nursery is None:
@@ -123,13 +133,15 @@ class LocalEngine:
                 again.append(job)
                 return None
             return Outcome(job.index, failure=Failure("crash", f"the task's process {how}, {TRIES} times"))
-        del self._busy[worker.pid]
-        worker.task = None
-        self._idle.append(worker)
+        if worker.sent > TASKS_A_WORKER:
+            self._end(worker)
+        else:
+            del self._busy[worker.pid]
+            self._idle.append(worker)
         return Outcome(job.index, value, None if failure is None else Failure(*failure))
 
     def _end(self, worker: Worker) -> str:
+        """End a busy worker and say how it ended."""
         del self._busy[worker.pid]
-        worker.task = None
         assert self._nursery is not None
         return self._nursery.end(worker)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pipelines.engine import TRIES, Failure, Outcome, Task
+from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task
 from pipelines.worker import answer
 from stages.errors import StorageError
 
@@ -31,8 +31,6 @@ SETTINGS = {
 }
 #: Bytes of shared memory of an embedded Ray; tasks and answers are small.
 OBJECT_STORE_BYTES = 100_000_000
-#: A worker is replaced after this many tasks, so that what a library leaks stays bounded.
-TASKS_A_WORKER = 500
 #: Variables that every task sees as the driver has them now; an embedded Ray also gets those of the second line.
 SHARED_PREFIXES = ("TAMIS_", "AWS_ENDPOINT", "AWS_REGION", "AWS_DEFAULT_REGION")
 EMBEDDED_PREFIXES = ("TAMIS_", "AWS_")

@@ -28,6 +28,7 @@ class Worker:
     socket: Connection
     task: Any = None
     started: float = 0.0
+    sent: int = 0
     ended: str | None = None
 
     def kill(self) -> None:
@@ -36,9 +37,15 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    @property
+    def lives(self) -> bool:
+        """Whether an idle worker can take a task: it says nothing unasked, so news can only be its end."""
+        return self.ended is None and not self.socket.poll()
+
     def send(self, task: bytes) -> None:
         """Hand over a pickled task; a dead worker shows when its answer is awaited."""
         self.started = time.monotonic()
+        self.sent += 1
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.send_bytes(task)
 

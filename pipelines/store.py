@@ -10,7 +10,9 @@ root of the store and separated by `/`.
     runs/  exports/  staging/                     runs, what they export, work in progress
 """
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FORMAT_PATH = "format.json"
+#: Files in the making are abandoned after this long.
+SCRATCH_SECONDS = 86_400
 
 
 class Files(Protocol):
@@ -78,6 +82,8 @@ class Store:
             address = str(Path(address.removeprefix("file://")).expanduser().absolute())
         store = cls(address.rstrip("/") or "/")
         store._settle_format(create=create)
+        if create:
+            _sweep(store.scratch())
         return store
 
     def _settle_format(self, *, create: bool) -> None:
@@ -253,6 +259,15 @@ class Store:
         """Return the error that says that `path` is not there."""
         message = f"{path!r} is missing from the store {self.url}; run the command that makes it again"
         return StorageError(message, store=self.url, path=path)
+
+
+def _sweep(scratch: Path) -> None:
+    """Delete what processes that were killed left in the making more than a day ago."""
+    oldest = time.time() - SCRATCH_SECONDS
+    for path in scratch.iterdir():
+        with contextlib.suppress(OSError):  # another process sweeps too, and leftovers harm nobody
+            if path.lstat().st_mtime < oldest:
+                path.unlink()
 
 
 def encode(value: Any) -> bytes:

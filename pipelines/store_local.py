@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.failpoints import failpoint
 from stages.errors import StorageError
 
 SCRATCH = ".scratch"
@@ -52,7 +53,9 @@ class LocalFiles:
             temporary = self.scratch() / uuid.uuid4().hex
             try:
                 _write(temporary, data)
+                failpoint("store.before_link")
                 os.link(temporary, target)
+                failpoint("store.after_link")
             except FileExistsError:
                 return False
             finally:
@@ -83,7 +86,9 @@ class LocalFiles:
                 if source is not local:
                     shutil.copyfile(local, source)
                 _flush(source)
+                failpoint("store.before_rename")
                 source.replace(target)
+                failpoint("store.after_rename")
             except BaseException:
                 source.unlink(missing_ok=True)
                 raise

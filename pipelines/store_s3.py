@@ -29,14 +29,11 @@ if TYPE_CHECKING:
 
 #: Variables that name the endpoint, the one that wins first.
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+#: Names how often a request is tried again (8 times unless set).
+RETRIES = "TAMIS_S3_RETRIES"
 #: How often a create is tried while others write at the same moment, and the first pause in seconds.
 CONFLICT_TRIES = 8
 CONFLICT_PAUSE = 0.05
-RETRY: "RetryConfig" = {
-    "max_retries": int(os.environ.get("TAMIS_S3_RETRIES", "8")),
-    "retry_timeout": timedelta(seconds=120),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
-}
 
 
 class S3Files:
@@ -49,8 +46,13 @@ class S3Files:
         options: ClientConfig = {"timeout": "60s", "connect_timeout": "5s"}
         if endpoint.startswith("http://"):
             options["allow_http"] = True
+        retry: RetryConfig = {
+            "max_retries": int(os.environ.get(RETRIES, "8")),
+            "retry_timeout": timedelta(seconds=120),
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
+        }
         with self._saying("open", ""):
-            self._store = S3Store(bucket, prefix=prefix.strip("/") or None, client_options=options, retry_config=RETRY)
+            self._store = S3Store(bucket, prefix=prefix.strip("/") or None, client_options=options, retry_config=retry)
 
     def find(self, path: str) -> bytes | None:
         """Return the content, or None where there is nothing."""
