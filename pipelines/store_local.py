@@ -111,12 +111,21 @@ class LocalFiles:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the paths below `prefix`, sorted; files in the making are not among them."""
-        top = self.root / prefix
         with self._saying("list", prefix):
-            for folder, names, files in os.walk(top, onerror=_raise_unless_absent):
-                names[:] = sorted(n for n in names if n != SCRATCH)
-                below = Path(folder).relative_to(self.root)
-                yield from ((below / name).as_posix() for name in sorted(files))
+            yield from self._below(prefix)
+
+    def _below(self, folder: str) -> Iterator[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                names = sorted(f"{e.name}/" if e.is_dir() else e.name for e in entries if e.name != SCRATCH)
+        except FileNotFoundError:
+            return
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            if name.endswith("/"):
+                yield from self._below(path[:-1])
+            else:
+                yield path
 
     def delete(self, path: str) -> None:
         """Delete; absent is fine."""
@@ -170,8 +179,3 @@ def _flush(path: Path) -> None:
 
 #: Flushing a folder makes the names in it durable.
 _flush_folder = _flush
-
-
-def _raise_unless_absent(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
