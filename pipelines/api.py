@@ -1,8 +1,8 @@
 """tamis from Python: the same calls as on the command line, without a server; results as Arrow tables or plain data.
 
-    from pipelines.api import run, explain
-    done = run("web-en.yaml", store="./tamis-store")
-    explain(done["run"], "7d1c…", store="./tamis-store")
+from pipelines.api import run, explain
+done = run("web-en.yaml", store="./tamis-store")
+explain(done["run"], "7d1c…", store="./tamis-store")
 """
 
 import os
@@ -16,9 +16,11 @@ from pipelines.preview import preview
 from pipelines.progress import Watch
 from pipelines.run import Options
 from pipelines.run import run as run_spec
+from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
 from pipelines.spec import Spec
 from pipelines.store import Store
 from pipelines.view import RunView
+from stages.errors import StorageError
 
 DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
@@ -91,7 +93,7 @@ def sample(
     """Documents of one fate, chosen by hash."""
     from pipelines.sample import sample as draw_sample  # noqa: PLC0415 - readers load what they use
 
-    return draw_sample(view(run, store=store), fate, reason, n, seed)
+    return draw_sample(view(run, store=store), fate=fate, reason=reason, n=n, seed=seed)
 
 
 def export(
@@ -105,3 +107,76 @@ def export(
 ) -> dict[str, Any]:
     """Write a run's kept documents in final order to a folder, with manifest, checksums, card and Croissant metadata."""
     return export_to(view(run, store=store), format, Path(out), options or Options(), watch)
+
+
+def runs(*, store: str | Path | Store | None = None) -> list[dict[str, Any]]:
+    """Every run of a store, oldest first."""
+    return list_runs(open_store(store))
+
+
+def run_id(run: str, *, store: str | Path | Store | None = None) -> str:
+    """The id of the run with that id, unique prefix, or spec name."""
+    return find_run(open_store(store), run)
+
+
+def status(run: str, *, store: str | Path | Store | None = None) -> dict[str, Any]:
+    """Where a run stands: `state`, the last event of an unfinished run, the totals of a finished one."""
+    opened = open_store(store)
+    folder = RunFolder(opened, find_run(opened, run))
+    ledger = folder.find(FINISHED)
+    event = last_event(folder)
+    state = "finished" if ledger else "unfinished"
+    return {
+        "run": folder.run,
+        "state": state,
+        "event": event,
+        "export": folder.find("result.json")["export"] if ledger else None,
+        "total": ledger["total"] if ledger else None,
+    }
+
+
+def report(run: str, *, store: str | Path | Store | None = None) -> tuple[str, str]:
+    """A finished run's report as an HTML page and as JSON text.
+
+    Raises:
+        StorageError: the run has not finished.
+    """
+    seen = view(run, store=store)
+    from pipelines.report import write  # noqa: PLC0415 - readers load what they use
+
+    write(seen)
+    page, numbers = (seen.store.get(f"runs/{seen.run}/report.{kind}") for kind in ("html", "json"))
+    return page.decode(), numbers.decode()
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file that the user named.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {str(path)!r}: {error}; choose another place with --out", path=str(path)
+        ) from error
+
+
+def stages(kind: str | None = None) -> list[dict[str, Any]]:
+    """Every stage, or the one of that kind: what it measures, its fields, columns with units, and examples.
+
+    Raises:
+        SpecError: no such kind.
+    """
+    from pipelines.stage_table import stage_table  # noqa: PLC0415 - readers load what they use
+
+    return stage_table(kind)
+
+
+def doctor() -> Any:
+    """What is missing on this machine and how to get it."""
+    from pipelines.doctor import doctor as examine  # noqa: PLC0415 - readers load what they use
+
+    return examine()
