@@ -1,0 +1,1 @@
+"""A small real corpus, cut for the quickstart. See LICENSES.md."""

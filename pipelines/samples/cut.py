@@ -34,9 +34,9 @@ RAW = {
     "rust-doc": (600_000, "MIT OR Apache-2.0"),
     "cppreference": (600_000, "CC-BY-SA-3.0 OR GFDL-1.3-or-later"),
     "desktop-help": (1_300_000, "CC-BY-SA-3.0"),
-    "libreoffice-help-en-us": (350_000, "MPL-2.0"),
+    "libreoffice-help-en-us": (350_000, "MPL-2.0 OR LGPL-3.0-or-later"),
     **{
-        f"libreoffice-help-{lang}": (130_000, "MPL-2.0")
+        f"libreoffice-help-{lang}": (130_000, "MPL-2.0 OR LGPL-3.0-or-later")
         for lang in ["de", "es", "fr", "it", "ja", "pl", "pt-br", "ru", "zh-cn"]
     },
     "javadoc": (300_000, "GPL-2.0-only WITH Classpath-exception-2.0"),
