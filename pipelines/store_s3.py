@@ -32,7 +32,7 @@ ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 #: Names how often a request is tried again (8 times unless set).
 RETRIES = "TAMIS_S3_RETRIES"
 #: How often a create is tried while others write at the same moment, and the first pause in seconds.
-CONFLICT_TRIES = 8
+CONFLICT_TRIES = 6
 CONFLICT_PAUSE = 0.05
 
 
@@ -69,14 +69,18 @@ class S3Files:
                 try:
                     obstore.put(self._store, path, data, mode="create", use_multipart=False)
                 except AlreadyExistsError:
-                    return False
-                except BaseError as error:
-                    if " 409 " not in str(error) or attempt == CONFLICT_TRIES - 1:
-                        raise
+                    # obstore says the same of 412 (it is there) and 409 (somebody is just writing it, and may fail).
+                    if self.size(path) is not None:
+                        return False
                 else:
                     return True
             time.sleep(CONFLICT_PAUSE * 2**attempt)
-        raise AssertionError
+        raise StorageError(
+            f"cannot write {path!r} in {self.url}: the server reports a conflict each time, although nothing is there; "
+            "run again",
+            store=self.url,
+            path=path,
+        )
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`."""
