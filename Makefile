@@ -1,0 +1,42 @@
+# make quickstart   installs, curates the bundled sample on Ray, prints the funnel and where the report is
+# make test         installs, lints, type-checks, runs the tests (what CI runs)
+# make lint         ruff, import contracts, mypy
+# make bench        measures speed against other tools, each in its own virtual environment; takes long
+# make golden       writes the golden digests anew, after a stage's `version` was bumped
+# make clean        removes the environment and what runs left
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+STORE ?= tamis-store
+ENGINE ?= ray
+TESTS ?= -m "not long"
+
+.PHONY: quickstart test lint bench golden clean
+
+quickstart: $(STAMP)
+	$(BIN)/tamis run pipelines/specs/quickstart.yaml --engine $(ENGINE) --store $(STORE)
+
+test: lint
+	$(BIN)/pytest $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
+golden: $(STAMP)
+	TAMIS_GOLDEN=write $(BIN)/pytest -q tests/contract/test_golden.py
+
+clean:
+	rm -rf .venv $(STORE) bench-work
+
+# A second run installs nothing, unless what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
