@@ -1,5 +1,6 @@
 """What tests share: a store, a real S3 server, one Ray for the session, and the count of what was skipped."""
 
+import json
 import os
 import shutil
 import socket
@@ -9,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,62 @@ import pytest
 
 from pipelines.store import Store
 
+PLUGIN = Path(__file__).parent / "plugin"
+TAMIS = Path(sys.executable).parent / "tamis"
+Command = Callable[..., subprocess.CompletedProcess[str]]
+WriteJsonl = Callable[[str, list[dict[str, Any]]], Path]
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
+
+
+@pytest.fixture
+def tamis(tmp_path: Path) -> Command:
+    """`tamis ARGS...` as people run it, with the stages of another distribution installed."""
+
+    def call(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        found = {**os.environ, "PYTHONPATH": str(PLUGIN), "TAMIS_STORE": str(tmp_path / "store"), **(env or {})}
+        command = [str(TAMIS), *map(str, args)]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=found, cwd=tmp_path, timeout=240, check=False
+        )
+
+    return call
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> WriteJsonl:
+    """Write records as JSON lines below the test's folder."""
+
+    def write(name: str, records: list[dict[str, Any]]) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def corpus(write_jsonl: WriteJsonl) -> Path:
+    """Three files in several scripts, with exact duplicates across files; gives their folder."""
+    sentences = [
+        "The sieve lets the fine flour through and keeps the bran.",
+        "Le tamis laisse passer la farine fine et retient le son.",
+        "篩は細かい粉を通し、ふすまを残す。",
+        "المنخل يمرر الدقيق الناعم ويحتفظ بالنخالة.",
+        "Сито пропускает мелкую муку и задерживает отруби. 🌾",
+    ]
+    folder = Path()
+    for f in range(3):
+        records = []
+        for i in range(40):
+            text = f"{sentences[(f + i) % 5]} " * (1 + i % 7) + ("" if i % 10 == 0 else f"{f}-{i}")
+            records.append({"id": f"{f}:{i}", "text": text, "lang": "en", "extra": {"n": i}})
+        folder = write_jsonl(f"corpus/part-{f}.jsonl", records).parent
+    return folder
 
 
 @pytest.fixture(scope="session")

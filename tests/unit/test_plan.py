@@ -81,7 +81,9 @@ def test_a_new_name_a_new_place_and_a_new_rule_change_no_key():
 
 def test_a_changed_field_changes_the_keys_of_what_follows_it_only():
     one = planned({**CHAIN, "lang": {"kind": "language", "text": "text"}})
-    two = planned({**CHAIN, "clean": {"kind": "normalize", "ftfy": False}, "lang": {"kind": "language", "text": "text"}})
+    two = planned(
+        {**CHAIN, "clean": {"kind": "normalize", "ftfy": False}, "lang": {"kind": "language", "text": "text"}}
+    )
     changed = {s.name for s, t in zip(one.steps, two.steps, strict=True) if s.key != t.key}
     assert changed == {"clean", "copies.digest", "copies", "leaving"}
 

@@ -64,7 +64,9 @@ def test_a_spec_nested_ten_thousand_deep_is_refused():
 
 
 def test_no_is_the_norwegian_language():
-    spec = from_text(GOOD.replace("keep: []", "keep:\n  - {column: lang, eq: no, on_null: drop, reason: r}"), Path("/x"))
+    spec = from_text(
+        GOOD.replace("keep: []", "keep:\n  - {column: lang, eq: no, on_null: drop, reason: r}"), Path("/x")
+    )
     assert spec.keep[0].eq == "no"
 
 
