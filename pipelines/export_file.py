@@ -1,0 +1,129 @@
+"""One file of an export: reads the rows that belong to it, streams them into the sink, and hands the file over."""
+
+import hashlib
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.export_places import Target
+from pipelines.export_plan import File, Piece, kept_rows
+from pipelines.shards import batches
+from pipelines.store import Store
+from stages.base import Sink
+from stages.errors import StorageError
+
+#: The columns of an exported document; `text` is the text that leaves.
+COLUMNS = pa.schema(
+    [
+        (name, pa.string())
+        for name in (
+            "doc_id",
+            "id",
+            "text",
+            "source",
+            "path",
+            "url",
+            "snapshot",
+            "domain",
+            "license",
+            "lang",
+            "meta",
+        )
+    ]
+)
+#: Columns whose values the dataset card counts, and how many of them it may show.
+COUNTED, MAX_COUNTED = ("source", "license", "lang"), 50
+
+
+@dataclass(frozen=True, slots=True)
+class WriteExportFile:
+    """Writes one file; picklable, and gives the same bytes every time. Holds one row group and one group of the sink."""
+
+    store: Store
+    target: Target
+    sink: Sink
+    name: str
+    file: File
+    shard_bytes: int
+    text: str
+
+    def __call__(self) -> dict[str, Any]:
+        """What the manifest says of the file: name, rows, bytes, text_bytes, sha256; and the counts for the card.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        done = self.target.find(self.name)
+        if done is not None:
+            return done
+        began = time.process_time()
+        seen = _Seen()
+        local = self.target.scratch() / uuid.uuid4().hex
+        try:
+            with local.open("xb") as file:
+                self.sink.write(seen.watching(self._rows()), COLUMNS, file)
+                file.flush()
+                os.fsync(file.fileno())
+            with local.open("rb") as file:
+                sha256, nbytes = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            record = {"name": self.name, "bytes": nbytes, "sha256": sha256, **seen.facts()}
+            self.target.put(local, self.name, record | {"cpu_seconds": round(time.process_time() - began, 6)})
+        except OSError as error:
+            message = f"cannot write the export file {self.name!r}: {error}; check the disk and run again"
+            raise StorageError(message, file=self.name) from error
+        finally:
+            local.unlink(missing_ok=True)
+        found = self.target.find(self.name)
+        assert found is not None, self.name
+        return found
+
+    def _rows(self) -> Iterator[pa.RecordBatch]:
+        for piece in self.file.pieces:
+            yield from self._of_piece(piece)
+
+    def _of_piece(self, piece: Piece) -> Iterator[pa.RecordBatch]:
+        wanted = {}
+        for group, rows, numbers in kept_rows(self.store, piece, self.shard_bytes):
+            own = rows[numbers == self.file.number]
+            if len(own):
+                wanted[group] = pa.array(own)
+        read = [self.text if name == "text" else name for name in COLUMNS.names]
+        found = batches(self.store, piece.shard, read, piece.sidecars, wanted)
+        for rows, batch in zip(wanted.values(), found, strict=True):
+            taken = [batch[name].take(rows).cast(pa.string()) for name in read]
+            yield pa.RecordBatch.from_arrays(taken, schema=COLUMNS)
+
+
+class _Seen:
+    """What went past on its way into a file."""
+
+    def __init__(self) -> None:
+        self.rows = self.text_bytes = 0
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+
+    def watching(self, found: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Count every batch and pass it on."""
+        for batch in found:
+            self.rows += batch.num_rows
+            self.text_bytes += pc.sum(pc.binary_length(batch["text"])).as_py() or 0
+            for name, counter in self.counts.items():
+                for entry in pc.value_counts(batch[name]).to_pylist():
+                    counter[entry["values"] or ""] += entry["counts"]
+            yield batch
+
+    def facts(self) -> dict[str, Any]:
+        """The counts as data; of many different values the most frequent ones."""
+        common = {name: dict(_most(counter)) for name, counter in self.counts.items()}
+        return {"rows": self.rows, "text_bytes": self.text_bytes, "counts": common}
+
+
+def _most(counter: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent values; equal counts in the order of the values."""
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:MAX_COUNTED]
