@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.chance import draw, lowest
+from pipelines.shards import Shard
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
@@ -52,7 +53,7 @@ class Lowest:
         return [Place(int(shard), int(row)) for shard, row in self._places]
 
 
-def sample(view: RunView, *, fate: str, reason: str | None = None, n: int = 20, seed: int) -> list[dict[str, Any]]:
+def sample(view: RunView, fate: str, reason: str | None, n: int, seed: int) -> list[dict[str, Any]]:
     """At most `n` documents of a fate (and a reason), in the order of their hash.
 
     Each has `doc_id`, its origin, `fate`, `reasons`, the `values` of the columns that rules read, and `text`: the one
@@ -86,14 +87,29 @@ def documents(view: RunView, places: Sequence[Place], characters: int | None = N
     """
     found: dict[Place, dict[str, Any]] = {}
     values = value_columns(view)
-    texts = list(dict.fromkeys((view.text, "text")))
-    columns = [*ORIGIN, "verdict.fate", "verdict.reasons", *values, *texts]
+    texts = dict.fromkeys((view.text, "text"))
+    columns = list(dict.fromkeys([*ORIGIN, "verdict.fate", "verdict.reasons", *values, *texts]))
     for index in sorted({p.shard for p in places}):
         rows = sorted({p.row for p in places if p.shard == index})
-        table = view.read(view.shards[index], list(dict.fromkeys(columns))).take(pa.array(rows, pa.int64()))
-        for row, record in zip(rows, table.to_pylist(), strict=True):
+        for row, record in rows_of(view, view.shards[index], rows, columns):
             found[Place(index, row)] = _document(record, view.text, values, characters)
     return (found[p] for p in places)
+
+
+def rows_of(
+    view: RunView, shard: Shard, rows: Sequence[int], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Some rows (ascending) of a shard, by row; holds one row group at a time and stops after the last one."""
+    start, waiting = 0, list(rows)
+    for batch in view.batches(shard, columns):
+        here = [r for r in waiting if r < start + batch.num_rows]
+        if here:
+            records = batch.take(pa.array([r - start for r in here], pa.int64())).to_pylist()
+            yield from zip(here, records, strict=True)
+            waiting = waiting[len(here) :]
+        if not waiting:
+            return
+        start += batch.num_rows
 
 
 def value_columns(view: RunView) -> list[str]:

@@ -1,10 +1,10 @@
 """The numbers of a report, gathered from a run's stored columns shard by shard.
 
-Memory is bounded: counts, histograms with fixed bins, and hash-chosen documents. Text is read for those documents, and
-(for byte counts) the length of each. The numbers add up: in = exported + rejected + quarantined.
+Memory is bounded: counts, histograms with fixed bins, and hash-chosen documents. Text is read for those documents only;
+bytes are those of the text that leaves, which the verdict has for every document. The numbers add up: in = exported + rejected + quarantined.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ def collect(view: RunView) -> dict[str, Any]:
         "histograms": [gathering.histogram_json(h) for h in histograms],
         **gathering.chosen_documents(),
         "quarantine": _quarantine(quarantined),
+        "skipped": dict(_ledger(view).get("skipped", {})),
         **facts(view),
     }
     return {"headline": headline(report), **report}
@@ -183,12 +184,12 @@ class _Gathering:
     def _columns(self) -> list[str]:
         wanted: Iterator[str] = (c for clusters in self.clusters for c in clusters.columns)
         columns = ["verdict.fate", "verdict.reasons", "source", self.language, *wanted, *self.rules.columns()]
-        return list(dict.fromkeys([*columns, *self.sampled.columns, "text"]))
+        return list(dict.fromkeys([*columns, *self.sampled.columns, "verdict.text_bytes"]))
 
 
 def _lengths(table: pa.Table) -> npt.NDArray[np.int64]:
-    """UTF-8 bytes of every original text; 0 where there is none."""
-    lengths: npt.NDArray[np.int64] = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.int64)
+    """UTF-8 bytes of every text that leaves or would have left; 0 where there is none."""
+    lengths: npt.NDArray[np.int64] = pc.fill_null(table["verdict.text_bytes"], 0).to_numpy().astype(np.int64)
     return lengths
 
 
@@ -204,7 +205,7 @@ def _duplicate_steps(view: RunView) -> list[str]:
     return [s for s in steps if {f"{s}.cluster", f"{s}.cluster_size"} <= set(view.fields)]
 
 
-def _ledger(view: RunView) -> dict[str, Any]:
+def _ledger(view: RunView) -> Mapping[str, Any]:
     return view.ledger or {}
 
 
@@ -233,7 +234,7 @@ def _total(view: RunView, gathering: _Gathering, quarantined: pa.Table) -> dict[
                 field=name,
             )
     by_fate = {f"bytes_{fate}": int(n) for fate, n in zip(FATES, gathering.bytes, strict=True)}
-    return {**known, **counted, "malformed": malformed, "bytes_read": int(gathering.bytes.sum()), **by_fate}
+    return {**known, **counted, "malformed": malformed, **by_fate}
 
 
 def _quarantine(quarantined: pa.Table) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def facts(view: RunView) -> dict[str, Any]:
     keys |= {name: source["key"] for name, source in plan.get("sources", {}).items()}
     if "verdict" in plan:
         keys["verdict"] = plan["verdict"]["key"]
-    ledger = (view.ledger or {}).get("steps", {})
+    ledger = view.ledger.get("steps", {})
     steps = [
         {"step": name, "kind": by_name.get(name, {}).get("kind"), "key": keys.get(name), **line}
         for name, line in ledger.items()

@@ -13,7 +13,7 @@ def headline(report: dict[str, Any]) -> list[str]:
         return ["No documents went in."]
     stayed = (
         f"Of {count(into)} documents, {count(out)} stayed ({share(out, into)}): "
-        f"{size(total.get('bytes_exported', total['bytes_kept']))} of text out of {size(total['bytes_read'])}."
+        f"{size(total['bytes_exported'])} of text out of {size(total['bytes_in'])}."
     )
     sentences = [stayed]
     reasons = sorted(report["reasons"], key=lambda r: (-r["documents"], r["reason"]))

@@ -78,7 +78,9 @@ def _bin(histogram: dict[str, Any], i: int, scale: _Scale, heights: _Heights) ->
     tall_kept = tall * kept / (kept + rejected)
     tip = f"{value(low)} to {value(high)}: {count(kept)} kept, {count(rejected)} rejected"
     rects = [
-        tag("rect", x=x, width=width, y=floor - tall, height=tall - tall_kept, class_="rejected") if rejected else Markup(""),
+        tag("rect", x=x, width=width, y=floor - tall, height=tall - tall_kept, class_="rejected")
+        if rejected
+        else Markup(""),
         tag("rect", x=x, width=width, y=floor - tall_kept, height=tall_kept, class_="kept") if kept else Markup(""),
         tag("rect", x=x, width=width, y=_TOP, height=floor - _TOP, class_="hit"),
     ]
@@ -108,7 +110,11 @@ def _mark(mark: dict[str, Any], scale: _Scale) -> list[Markup]:
     else:
         lines = [tag("line", x1=x, x2=x, y1=_TOP - 4, y2=bottom, class_="threshold") for x in places]
     numbers = [r["value"] for r in mark["resolved"]]
-    text = f"{SYMBOLS[mark['test']]} {value(numbers[0])}" if len(numbers) == 1 else f"{SYMBOLS[mark['test']]} {mark['written']}"
+    text = (
+        f"{SYMBOLS[mark['test']]} {value(numbers[0])}"
+        if len(numbers) == 1
+        else f"{SYMBOLS[mark['test']]} {mark['written']}"
+    )
     if len(numbers) > 1:
         text += f" ({value(min(numbers))} to {value(max(numbers))})"
     elif mark["written"] != numbers[0]:
@@ -135,7 +141,7 @@ def _ticks(scale: _Scale) -> list[float]:
 
 def _tick(number: float, scale: _Scale) -> Markup:
     x = scale.x(number)
-    anchor = "start" if x < 14 else "end" if x > WIDTH - 14 else "middle"  # noqa: PLR2004 - half a label
+    anchor = "start" if x < 14 else "end" if x > WIDTH - 14 else "middle"
     line = tag("line", x1=x, x2=x, y1=HEIGHT - _BOTTOM, y2=HEIGHT - _BOTTOM + 4, class_="axis")
-    text = f"{number:.0e}".replace("e+0", "e") if number >= 1e6 else value(round(number, 10))  # noqa: PLR2004 - long numbers
+    text = f"{number:.0e}".replace("e+0", "e") if number >= 1e6 else value(round(number, 10))
     return line + tag("text", text, x=x, y=HEIGHT - 6, text_anchor=anchor, class_="tick")

@@ -28,14 +28,18 @@ TABLE_ROWS = 12
 def page(report: dict[str, Any]) -> str:
     """The HTML page of a report."""
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    return _environment().get_template("report.html.j2").render(
-        report=report,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        policy=_policy(style, script),
-        funnel=funnel(report),
-        failing=_failing_columns(report),
-        table_rows=TABLE_ROWS,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            policy=_policy(style, script),
+            funnel=funnel(report),
+            failing=_failing_columns(report),
+            table_rows=TABLE_ROWS,
+        )
     )
 
 
@@ -107,7 +111,9 @@ def _environment() -> Environment:
 
 def _policy(style: str, script: str) -> str:
     """The content security policy: this style and this script, no network, no forms."""
-    return f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _hash(text: str) -> str:

@@ -75,7 +75,7 @@ def _graph(report: dict[str, Any], *, sources: bool) -> tuple[list[list[_Node]],
 
 
 def _sources(table: list[dict[str, Any]], fates: dict[str, _Node]) -> tuple[list[_Node], list[_Link]]:
-    shown = table[:_SOURCES] if len(table) <= _SOURCES + 1 else table[:_SOURCES]
+    shown = table if len(table) <= _SOURCES + 1 else table[:_SOURCES]
     rest = table[len(shown) :]
     rows = list(shown)
     if rest:

@@ -10,12 +10,12 @@ from pipelines.visible import visible
 def tag(name: str, *content: str | Markup, **attributes: Any) -> Markup:
     """An element. Underscores in attribute names become hyphens, a trailing one is dropped; None leaves one out."""
     written = Markup("").join(
-        Markup(' {}="{}"').format(Markup(key.rstrip("_").replace("_", "-")), _number(value))
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _number(value))
         for key, value in attributes.items()
         if value is not None
     )
     inside = Markup("").join(part if isinstance(part, Markup) else escape(visible(part)) for part in content)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, inside)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, inside)
 
 
 def drawing(width: float, height: float, label: str, *content: Markup, class_: str) -> Markup:

@@ -26,7 +26,7 @@ def group_of(reason: str) -> str:
 
 @dataclass(slots=True)
 class ByGroup:
-    """Documents and original bytes by (value of a column, fate)."""
+    """Documents and text bytes by (value of a column, fate)."""
 
     counts: dict[str, Ints] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class ByGroup:
 
 
 class Reasons:
-    """Documents and original bytes by reason: having it at all, and having only it. One group is one rule file.
+    """Documents and text bytes by reason: having it at all, and having only it. One group is one rule file.
 
     `first` counts a document under the first group, in the order of the policy, that rejects it: the steps of a funnel.
     """

@@ -1,0 +1,315 @@
+"""Why a document stayed or went: every rule with its value and threshold, its twins, where it came from, where it is.
+
+Finding a document reads its two id columns only; its text is read from its own shard alone.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.sample import ORIGIN, rows_of
+from pipelines.shards import Shard
+from pipelines.view import RunView
+from stages.document import DOCUMENT
+from stages.errors import SpecError
+from stages.rules import BoundOneOf, BoundRule, Percentile, judge
+
+Status = Literal["pass", "fail", "not applicable", "null, kept", "null, dropped"]
+STATUSES: tuple[Status, ...] = ("pass", "fail", "not applicable", "null, kept", "null, dropped")
+#: Of an ambiguous name, how many candidates are listed; of a cluster, how many members.
+LISTED = 20
+_DIGITS = 32
+_SHORTEST = 6  # hex digits that count as the beginning of a doc_id
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """What one rule said. `threshold` is a number also where the rule is a percentile (`written`, of `group`)."""
+
+    reason: str
+    column: str
+    value: Any
+    test: str
+    written: Any
+    threshold: Any
+    group: str | None
+    status: Status
+    where: dict[str, list[Any]]
+    cite: str
+    rules: str
+
+
+@dataclass(frozen=True, slots=True)
+class TwinOutcome:
+    """What a choice within clusters said: which member stayed, and some of the others."""
+
+    reason: str
+    column: str
+    by: str
+    status: Literal["stayed", "another stayed", "was not considered", "not in a cluster"]
+    cluster: Any
+    size: int | None
+    stays: dict[str, Any] | None  # doc_id and id of the member that stayed
+    jaccard: float | None  # similarity to the nearest member, where the step measures it
+    members: list[dict[str, Any]]
+    cite: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A document's fate and everything that led to it."""
+
+    run: str
+    doc_id: str
+    id: str | None
+    fate: Literal["kept", "rejected", "quarantined"]
+    reasons: list[str]
+    rules: list[RuleOutcome]
+    twins: list[TwinOutcome]
+    quarantine: dict[str, Any] | None  # step, reason, message
+    provenance: dict[str, Any]  # source, path, ordinal, url, lang, license, shard, keys
+    position: dict[str, Any] | None  # file and row in the run's export
+    values: dict[str, Any]  # every measured value that is not text
+    original: str | None
+    leaving: str | None
+    rewritten: bool
+
+    def json(self) -> dict[str, Any]:
+        """The explanation as data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a document is; a malformed record is in no shard."""
+
+    doc_id: str
+    id: str | None
+    shard: Shard | None = None
+    row: int = -1
+
+
+def explain(view: RunView, name: str) -> Explanation:
+    """The explanation of the document with that doc_id (or a unique beginning of it), or that id.
+
+    Raises:
+        SpecError: no such document, or several.
+    """
+    found = list(_find(view, name))
+    if not found:
+        raise SpecError(
+            f"the run {view.run} has no document {name!r}; `tamis sample {view.run} --fate rejected` shows some, "
+            "and a document's id or the beginning of its doc_id names it",
+            run=view.run,
+            document=name,
+        )
+    if len(found) > 1:
+        listed = [{"doc_id": f.doc_id, "id": f.id} for f in found[:LISTED]]
+        more = f" (and {len(found) - LISTED} more)" if len(found) > LISTED else ""
+        ids = ", ".join(f.doc_id for f in found[:LISTED])
+        raise SpecError(
+            f"{len(found)} documents of the run {view.run} are called {name!r}: {ids}{more}; write one doc_id",
+            run=view.run,
+            document=name,
+            candidates=listed,
+        )
+    return _unread(view, found[0]) if found[0].shard is None else _explained(view, found[0].shard, found[0].row)
+
+
+def _find(view: RunView, name: str) -> Iterator[_Found]:
+    """Every document of that name; a whole doc_id is looked for alone, and a quarantined record by either name."""
+    exact = len(name) == _DIGITS and set(name) <= _HEX
+    begins = _SHORTEST <= len(name) < _DIGITS and set(name) <= _HEX
+    for shard in view.shards:
+        table = view.read(shard, ["id"])
+        for row in _matches(table, name, exact=exact, begins=begins):
+            yield _Found(table["doc_id"][row].as_py(), table["id"][row].as_py(), shard, row)
+            if exact and table["doc_id"][row].as_py() == name:
+                return
+    malformed = view.quarantined()
+    malformed = malformed.filter(pc.is_in(malformed["step"], pa.array(list(view.spec.sources), pa.string())))
+    for row in _matches(malformed, name, exact=exact, begins=begins):
+        yield _Found(malformed["doc_id"][row].as_py(), malformed["id"][row].as_py())
+
+
+def _matches(table: pa.Table, name: str, *, exact: bool, begins: bool) -> list[int]:
+    mask = pc.fill_null(pc.equal(table["id"], name), False)  # noqa: FBT003 - Arrow's argument
+    if exact:
+        mask = pc.or_(mask, pc.equal(table["doc_id"], name))
+    elif begins:
+        mask = pc.or_(mask, pc.starts_with(table["doc_id"], name))
+    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return rows
+
+
+def _explained(view: RunView, shard: Shard, row: int) -> Explanation:
+    columns = [c for c, field in view.fields.items() if _is_small(c, field, view)]
+    texts = list(dict.fromkeys(("text", view.text)))
+    wanted = list(dict.fromkeys([*columns, *view.policy.columns, *texts]))
+    _, record = next(rows_of(view, shard, [row], wanted))
+    quarantine = _quarantine(view, record["doc_id"])
+    original, leaving = record["text"], record[view.text]
+    fate = record["verdict.fate"]
+    return Explanation(
+        run=view.run,
+        doc_id=record["doc_id"],
+        id=record["id"],
+        fate=fate,
+        reasons=record["verdict.reasons"] or [],
+        rules=_rules(view, record),
+        twins=[_twin(view, record, i) for i in range(len(view.policy.one_of))],
+        quarantine=quarantine,
+        provenance=_provenance(view, record, shard),
+        position=_position(view, shard, row) if fate == "kept" else None,
+        values={c: record[c] for c in columns if "." in c and not c.startswith(("verdict.", "choice-"))},
+        original=original,
+        leaving=leaving,
+        rewritten=leaving is not None and leaving != original,
+    )
+
+
+def _is_small(name: str, field: pa.Field, view: RunView) -> bool:
+    """Whether a column is shown as a value: not a text, a list of numbers or bytes."""
+    leaf = name.rpartition(".")[2]
+    small = pa.types.is_primitive(field.type) or pa.types.is_string(field.type) or name == "verdict.reasons"
+    return small and (leaf != "text" or (name == view.text and "." not in name)) and name != "text"
+
+
+def _rules(view: RunView, record: dict[str, Any]) -> list[RuleOutcome]:
+    """What every plain rule says of the document, judged again from its stored values."""
+    plain = view.policy.plain
+    schema = pa.schema([view.fields[c].with_name(c) for c in view.policy.plain_columns])
+    table = pa.Table.from_pylist([{c: record[c] for c in schema.names}], schema)
+    statuses = judge(plain, table, view.thresholds)
+    return [_rule(view, rule, record, int(statuses[i][0])) for i, rule in enumerate(plain)]
+
+
+def _rule(view: RunView, rule: BoundRule, record: dict[str, Any], status: int) -> RuleOutcome:
+    value, group = rule.value, None
+    threshold: Any = list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Percentile):
+        resolved = view.thresholds.get(rule.reason)
+        if rule.per is not None:
+            group = record[rule.per]
+            group = str(group).lower() if isinstance(group, bool) else None if group is None else str(group)
+            threshold = resolved.get(group) if isinstance(resolved, dict) else None
+        else:
+            threshold = resolved
+    return RuleOutcome(
+        reason=rule.reason,
+        column=rule.column,
+        value=record[rule.column],
+        test=rule.test,
+        written=str(value) if isinstance(value, Percentile) else threshold,
+        threshold=threshold,
+        group=group,
+        status=STATUSES[status],
+        where={c: list(v) for c, v in rule.where},
+        cite=rule.cite,
+        rules=rule.rules,
+    )
+
+
+def _twin(view: RunView, record: dict[str, Any], index: int) -> TwinOutcome:
+    """Which member of the document's cluster stayed, found by reading the cluster column of every shard."""
+    choice = view.policy.one_of[index]
+    cluster, stays = record[choice.cluster], record[f"choice-{index}.stays"]
+    step = choice.cluster.rpartition(".")[0]
+    members = [] if cluster is None else _members(view, choice, cluster)
+    status: Literal["stayed", "another stayed", "was not considered", "not in a cluster"]
+    if cluster is None:
+        status = "not in a cluster"
+    elif stays is None:
+        status = "was not considered"
+        stays = _stays(view, choice, index, cluster)
+    else:
+        status = "stayed" if stays == record["doc_id"] else "another stayed"
+    known = {m["doc_id"]: m for m in members}
+    return TwinOutcome(
+        reason=choice.reason,
+        column=choice.cluster,
+        by=choice.by,
+        status=status,
+        cluster=cluster,
+        size=record.get(f"{step}.cluster_size", len(members)),
+        stays=None if stays is None else known.get(stays, {"doc_id": stays, "id": None}),
+        jaccard=record.get(f"{step}.jaccard"),
+        members=[m for m in members if m["doc_id"] != record["doc_id"]][:LISTED],
+        cite=choice.cite,
+    )
+
+
+def _members(view: RunView, choice: BoundOneOf, cluster: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for shard in view.shards:
+        table = view.read(shard, ["id", choice.cluster, "verdict.fate"])
+        mine = table.filter(pc.equal(table[choice.cluster], pa.scalar(cluster, table[choice.cluster].type)))
+        rows = mine.select(["doc_id", "id", "verdict.fate"]).to_pylist()
+        found += [{"doc_id": r["doc_id"], "id": r["id"], "fate": r["verdict.fate"]} for r in rows]
+    return found
+
+
+def _stays(view: RunView, choice: BoundOneOf, index: int, cluster: Any) -> str | None:
+    """The member that stayed, for a document that was out of the choice; None when no member was in it."""
+    for shard in view.shards:
+        table = view.read(shard, [choice.cluster, f"choice-{index}.stays"])
+        mine = table.filter(pc.equal(table[choice.cluster], pa.scalar(cluster, table[choice.cluster].type)))
+        chosen = mine[f"choice-{index}.stays"].drop_null()
+        if len(chosen):
+            return str(chosen[0])
+    return None
+
+
+def _provenance(view: RunView, record: dict[str, Any], shard: Shard) -> dict[str, Any]:
+    keys = {view.spec.name: None} if not view.plan.steps else {s.name: s.key for s in view.plan.steps}
+    return {
+        **{name: record[name] for name in (*ORIGIN, "snapshot", "domain") if name != "id"},
+        "meta": _meta(record["meta"]),
+        "shard": shard.digest,
+        "keys": {**dict(view.plan.source_keys), **keys, "verdict": view.plan.verdict_key},
+    }
+
+
+def _meta(text: str | None) -> Any:
+    """The record's other fields. They were written by us, so they parse."""
+    return None if text is None else json.loads(text)
+
+
+def _quarantine(view: RunView, doc_id: str) -> dict[str, Any] | None:
+    table = view.quarantined()
+    rows = table.filter(pc.equal(table["doc_id"], doc_id)).select(["step", "reason", "message"]).to_pylist()
+    return rows[0] if rows else None
+
+
+def _unread(view: RunView, found: _Found) -> Explanation:
+    """A malformed record: there is a place and a message, and nothing else."""
+    table = view.quarantined()
+    row = table.filter(pc.equal(table["doc_id"], found.doc_id)).to_pylist()[0]
+    return Explanation(
+        run=view.run,
+        doc_id=found.doc_id,
+        id=found.id,
+        fate="quarantined",
+        reasons=[],
+        rules=[],
+        twins=[],
+        quarantine={k: row[k] for k in ("step", "reason", "message")},
+        provenance={k: row[k] for k in ("source", "path", "ordinal")},
+        position=None,
+        values={},
+        original=None,
+        leaving=None,
+        rewritten=False,
+    )
+
+
+def _position(view: RunView, shard: Shard, row: int) -> dict[str, Any] | None:
+    raise NotImplementedError(view, shard, row)
+
+
+assert set(ORIGIN) <= set(DOCUMENT.names)

@@ -1,0 +1,125 @@
+"""Documents on a terminal: a sample, and the explanation of one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from pipelines.explain import Explanation, RuleOutcome, TwinOutcome
+from pipelines.quantities import count, value
+from pipelines.terminal.parts import FATE_STYLES, KEPT, REJECTED, SOFT, plain, table
+from pipelines.visible import preview
+
+SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "eq": "=", "in": "in"}
+_STATUS_STYLES = {"pass": KEPT, "fail": REJECTED, "null, dropped": REJECTED}
+_BROKEN = ("fail", "null, dropped")
+
+
+def documents(found: Sequence[Mapping[str, Any]], characters: int = 400) -> RenderableType:
+    """Documents one below the other, each with its fate, reasons and the beginning of its text."""
+    if not found:
+        return Text("no such documents", SOFT)
+    return Group(*(part for document in found for part in _document(document, characters)))
+
+
+def explanation(it: Explanation, characters: int = 600) -> RenderableType:
+    """Why one document stayed or went."""
+    parts: list[RenderableType] = [_head(it)]
+    if it.quarantine:
+        q = it.quarantine
+        parts += [
+            Text(),
+            plain(f"set aside by {q['step']} ({q['reason']}): {q['message']}", FATE_STYLES["quarantined"]),
+        ]
+    if it.position:
+        parts.append(plain(f"exported as row {count(it.position['row'])} of {it.position['file']}", KEPT))
+    if it.rules:
+        parts += [Text(), _rules(it.rules)]
+    parts += [part for twin in it.twins for part in (Text(), _twin(twin))]
+    parts += [Text(), _provenance(it.provenance)]
+    if it.original is not None:
+        parts += _texts(it, characters)
+    return Group(*parts)
+
+
+def _document(document: Mapping[str, Any], characters: int) -> list[RenderableType]:
+    style = FATE_STYLES.get(document["fate"], "")
+    name = document["id"] or ""
+    head = Text.assemble((document["fate"], style), " ", plain(name, "bold"), " ", (document["doc_id"], SOFT))
+    place = plain(f"{document['source']} · {document['path']} #{document['ordinal']}", SOFT)
+    parts: list[RenderableType] = [head, place]
+    if document["reasons"]:
+        parts.append(plain(", ".join(document["reasons"]), style))
+    body = document.get("text") or document.get("message") or ""
+    parts.append(Padding(Text(preview(body, characters)), (0, 0, 1, 2)))
+    return parts
+
+
+def _head(it: Explanation) -> Text:
+    fate = Text(it.fate, f"bold {FATE_STYLES[it.fate]}")
+    why = plain(f": {', '.join(it.reasons)}") if it.reasons else Text("")
+    return Text.assemble(plain(it.id or it.doc_id, "bold"), " ", (it.doc_id, SOFT), "\n", fate, why)
+
+
+def _rules(rules: Sequence[RuleOutcome]) -> RenderableType:
+    made = table("", "rule", ">value", "test", "source")
+    for rule in sorted(rules, key=lambda r: r.status not in _BROKEN):
+        style = _STATUS_STYLES.get(rule.status, SOFT)
+        made.add_row(
+            Text(rule.status, style),
+            Text.assemble(plain(rule.reason), "\n", plain(rule.column, SOFT)),
+            plain(value(rule.value), style if rule.status in _BROKEN else "", characters=40),
+            plain(threshold(rule), characters=80),
+            plain(rule.cite, SOFT, characters=60),
+        )
+    return made
+
+
+def threshold(rule: RuleOutcome) -> str:
+    """`≥ 50`, `≤ p70 = 6.41 [per en]`."""
+    text = f"{SYMBOLS[rule.test]} {value(rule.written)}"
+    if rule.threshold != rule.written:
+        text += f" = {value(rule.threshold)}"
+    if rule.group is not None:
+        text += f" [per {rule.group}]"
+    if rule.where:
+        text += " where " + " and ".join(f"{c} is {value(v)}" for c, v in rule.where.items())
+    return text
+
+
+def _twin(twin: TwinOutcome) -> RenderableType:
+    if twin.status == "not in a cluster":
+        return plain(f"{twin.reason}: has no value in {twin.column}, so it is nobody's copy", SOFT)
+    others = (twin.size or 1) - 1
+    text = Text.assemble(
+        plain(f"{twin.reason}: ", "bold"),
+        f"{count(others)} other {'copy' if others == 1 else 'copies'} in {twin.column}; chosen by {twin.by}; ",
+        (twin.status, KEPT if twin.status == "stayed" else REJECTED if twin.status == "another stayed" else SOFT),
+    )
+    if twin.stays and twin.status != "stayed":
+        text.append_text(plain(f": {twin.stays['doc_id']} ({twin.stays['id'] or 'no id'})"))
+    if twin.jaccard is not None:
+        text.append_text(plain(f"; Jaccard {value(twin.jaccard)} with the nearest", SOFT))
+    return text
+
+
+def _provenance(provenance: Mapping[str, Any]) -> RenderableType:
+    made = table("", "")
+    made.show_header = False
+    place = f"{provenance['path']} #{provenance['ordinal']} of {provenance['source']}"
+    made.add_row(Text("from", SOFT), plain(place))
+    for name in ("url", "lang", "license", "shard"):
+        if provenance.get(name):
+            made.add_row(Text(name, SOFT), plain(str(provenance[name]), characters=200))
+    return made
+
+
+def _texts(it: Explanation, characters: int) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(), Text(f"text, {count(len(it.original or ''))} characters", SOFT)]
+    parts.append(Padding(Text(preview(it.original or "", characters)), (0, 0, 0, 2)))
+    if it.rewritten:
+        parts += [Text(), Text(f"as it leaves, {count(len(it.leaving or ''))} characters", SOFT)]
+        parts.append(Padding(Text(preview(it.leaving or "", characters)), (0, 0, 0, 2)))
+    return parts
