@@ -49,6 +49,15 @@ class Execution:
         for step in phase.steps:
             self._check_quarantine(step)
 
+    def probe(self, step: Step) -> int:
+        """For how many shards the step's results are there already; takes them over and computes nothing."""
+        if any(d not in self.results.by_step.get(c, {}) for c in step.corpus for d in (s.digest for s in self.shards)):
+            return 0
+        if not self._adopt(step) and step.is_row:
+            for shard in self.shards:
+                self._find(step, shard)
+        return len(self.results.by_step.get(step.name, {}))
+
     # -- row steps ------------------------------------------------------------------------------------------------
 
     def address(self, step: Step, shard: Shard) -> Address:
@@ -187,7 +196,7 @@ class Execution:
             done += 1
             self.watch.step(name, done, total, sum(s.bytes for s in self.shards) if done == total else 0)
         self._seal(name, folder, inputs)
-        self._sweep([t.address for t in (*scattered, *gathered)])
+        self._sweep([*(t.address for t in scattered), *(t.address for t in gathered)])
 
     def _all(self, name: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any, bool]]:
         """Every task with its commit record and whether it was there already."""
@@ -247,6 +256,7 @@ def _may_be_poison(outcome: Outcome) -> bool:
 
 
 def failed(what: str, outcome: Outcome, shard: Shard | None) -> TamisError:
+    """The error that a failed task becomes: its own, or one that names the work and the shard."""
     failure = outcome.failure
     assert failure is not None
     if failure.error is not None:

@@ -1,7 +1,8 @@
 """The policy of a run, executed: thresholds, then choices, then the verdict of every shard."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from pipelines.shards import Shard, batches
 from pipelines.store import Store
 from stages.fingerprint import key
 from stages.quantiles import Counts, Percentiles, merge
-from stages.rules import Thresholds
+from stages.rules import BoundOneOf, Thresholds
 
 VERDICT = "verdict"
 
@@ -43,7 +44,8 @@ class CountShard:
         """Counts of the round."""
         columns = list(self.state.columns)
         return merge(
-            self.state.count(pa.Table.from_batches([b])) for b in batches(self.store, self.shard, columns, self.sidecars)
+            self.state.count(pa.Table.from_batches([b]))
+            for b in batches(self.store, self.shard, columns, self.sidecars)
         )
 
 
@@ -71,13 +73,17 @@ def judge_run(execution: Execution, plan: Plan) -> Judgement:
     for i, choice in enumerate(plan.policy.one_of):
         folder = f"steps/choice-{i}-{plan.verdict_key}"
         name = f"choice-{i}"
-        execution.relate(name, folder, inputs, lambda s, i=i, choice=choice: Choosing(choice, judging(s, i)))
+        execution.relate(name, folder, inputs, partial(_choosing, choice, judging, i))
     tasks = []
     for shard in execution.shards:
         task = judging(shard, len(plan.policy.one_of))
         name = _name(execution, plan, shard, corpus, thresholds, bad[shard.digest])
         tasks.append(Verdict(execution.store, shard, task, Address(plan.verdict_folder, name)))
     return Judgement(_judge_shards(execution, tasks), thresholds, execution.results.by_step.get(VERDICT, {}))
+
+
+def _choosing(choice: BoundOneOf, judging: Callable[[Shard, int], Judging], number: int, shard: Shard) -> Choosing:
+    return Choosing(choice, judging(shard, number))
 
 
 def _name(
@@ -122,7 +128,7 @@ def _note(
 
 def merged(counts: list[Mapping[str, Any]]) -> dict[str, Any]:
     """The counts of several shards together."""
-    total: dict[str, Any] = {n: 0 for n in ("kept", "rejected", "quarantined", "kept_bytes", "rejected_bytes")}
+    total: dict[str, Any] = dict.fromkeys(("kept", "rejected", "quarantined", "kept_bytes", "rejected_bytes"), 0)
     reasons: dict[str, dict[str, int]] = {}
     for part in counts:
         for name in total:

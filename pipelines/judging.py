@@ -21,7 +21,21 @@ from pipelines.shards import Shard, batches, sidecar_schema, sidecar_writer
 from pipelines.store import Store
 from stages.base import Columns, column
 from stages.choice import lost
-from stages.rules import FAIL, FIRST, LONGEST, PASS, BoundOneOf, BoundPolicy, Count, Thresholds, add_counts, count, decide, failing, judge
+from stages.rules import (
+    FAIL,
+    FIRST,
+    LONGEST,
+    PASS,
+    BoundOneOf,
+    BoundPolicy,
+    Count,
+    Thresholds,
+    add_counts,
+    count,
+    decide,
+    failing,
+    judge,
+)
 
 #: The columns of a verdict's sidecar.
 VERDICT = pa.schema(

@@ -22,12 +22,13 @@ from pipelines.ingest import IngestPack
 from pipelines.inputs import freeze, packs
 from pipelines.judge_run import judge_run
 from pipelines.ledger import check_drop, ledger_of
-from pipelines.plan import Plan, plan
+from pipelines.plan import Plan, Step, plan
 from pipelines.progress import NullWatch, Watch
 from pipelines.runs import FINISHED, Events, RunFolder, open_run
 from pipelines.shards import Shard, batches
 from pipelines.spec import Spec
 from pipelines.store import Store
+from stages.base import RowStage
 from stages.errors import DataError
 
 
@@ -60,11 +61,11 @@ class Running:
     def engine(self) -> Engine:
         """The engine, started when the first work needs it."""
         if self._engine is None:
-            warm_up(self.watch)
             nbytes = pc.sum(self.files["size"]).as_py() or 0
             self.watch.say(f"starting the {self.options.engine} engine")
             self._engine = open_engine(self.options.engine, self.options.workers, self.options.address, nbytes)
             self.stack.callback(self._engine.close)
+            warm_up(self._engine, self.plan, self.watch)
         return self._engine
 
 
@@ -98,7 +99,7 @@ def _complete(running: Running) -> dict[str, Any]:
         execution.phase(phase)
     judged = judge_run(execution, made)
     check_drop(judged.counts, made.spec.limits)
-    exported = export_run(running.folder, made, shards, judged.results, running.engine, running.watch)
+    exported = export_run(running.folder, made, shards, execution.results, running.engine, running.watch)
     bad = quarantined(execution)
     result = {
         "run": running.folder.run,
@@ -209,7 +210,11 @@ def quarantined(execution: Execution) -> list[dict[str, Any]]:
             continue
         places = _places(execution.store, shard, sorted(rows))
         found += [
-            {"source": shard.source, **places[row], **{k: entry[k] for k in ("doc_id", "id", "step", "reason", "message")}}
+            {
+                "source": shard.source,
+                **places[row],
+                **{k: entry[k] for k in ("doc_id", "id", "step", "reason", "message")},
+            }
             for row, entry in sorted(rows.items())
         ]
     return found
@@ -228,11 +233,42 @@ def _put_shards(folder: RunFolder, shards: Sequence[Shard], execution: Execution
     )
 
 
-def warm_up(watch: Watch) -> None:
-    """Compile the kernels once on this machine, before work fans out."""
-    from stages.kernels.warm import compile_all  # noqa: PLC0415 - numba takes a second to import
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Opens a stage and measures one small batch, so that its kernels are compiled and in numba's cache."""
 
-    compile_all(lambda name, done, total: watch.step(f"compile {name}", done, total))
+    stage: RowStage
+
+    def __call__(self) -> None:
+        """Compile."""
+        from stages.kernels.cache import mark_ready  # noqa: PLC0415 - only where something may need compiling
+
+        columns = {name: pa.array(["The cat, i.e. “猫”, sat on 3 mats.\n"]) for name in self.stage.reads()}
+        self.stage.open()(pa.RecordBatch.from_pydict(columns))
+        mark_ready(self.stage.kind)
+
+
+def warm_up(engine: Engine, made: Plan, watch: Watch) -> None:
+    """Compile the kernels of the plan's stages once on this machine, before work fans out.
+
+    Raises:
+        StageError: a stage cannot be opened.
+    """
+    from stages.kernels.cache import is_ready  # noqa: PLC0415 - only where something may need compiling
+
+    stages = {s.stage.kind: s.stage for s in made.steps if isinstance(s.stage, RowStage) and _reads_text(s)}
+    waiting = [stage for kind, stage in stages.items() if not is_ready(kind)]
+    for number, stage in enumerate(waiting):
+        watch.step("compile", number, len(waiting))
+        for outcome in engine.each([WarmUp(stage)]):
+            if outcome.failure is not None:
+                raise failed(f"opening stage {stage.kind!r}", outcome, None)
+        watch.step("compile", number + 1, len(waiting))
+
+
+def _reads_text(step: Step) -> bool:
+    """Whether the step reads strings only, as every kernel does that is compiled."""
+    return all(c.rpartition(".")[2] in ("text", "url") for c in step.reads)
 
 
 class _Told:
@@ -248,5 +284,3 @@ class _Told:
 
     def say(self, sentence: str) -> None:
         self._watch.say(sentence)
-
-

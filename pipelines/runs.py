@@ -115,7 +115,9 @@ def difference(known: pa.Table, files: pa.Table) -> str:
     changed = sorted(p for p in then.keys() & now.keys() if then[p] != now[p])
     parts = [(gone, "is gone"), (new, "is new"), (changed, "has changed")]
     return "; ".join(
-        f"{paths[0]} {verb}" + (f" (and {len(paths) - 1} more)" if len(paths) > 1 else "") for paths, verb in parts if paths
+        f"{paths[0]} {verb}" + (f" (and {len(paths) - 1} more)" if len(paths) > 1 else "")
+        for paths, verb in parts
+        if paths
     )
 
 
@@ -177,7 +179,9 @@ class Events:
     def tell(self, value: Mapping[str, Any], *, now: bool = False) -> None:
         """Note where the run stands, unless something was noted a moment ago."""
         if now or time.monotonic() - self._last >= self.EVERY_SECONDS:
-            self._folder.store.create_json(self._folder.path(f"events/{self._next:08d}.json"), {"at": time.time(), **value})
+            self._folder.store.create_json(
+                self._folder.path(f"events/{self._next:08d}.json"), {"at": time.time(), **value}
+            )
             self._next += 1
             self._last = time.monotonic()
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+from numpy.typing import NDArray
 
 from pipelines.commit import Attempt, committed
 from pipelines.passes import Address, peak_memory_bytes
@@ -182,7 +183,7 @@ class Settle:
             return attempt.commit(_costs(began, cpu) | {"rows": self.shard.rows, "quarantined": []})
 
 
-def partition_of(values: pa.ChunkedArray, partitions: int) -> np.ndarray:
+def partition_of(values: pa.ChunkedArray, partitions: int) -> NDArray[np.int64]:
     """The partition of each value, in [0, partitions): a hash of the value, equal on every machine."""
     if partitions == 1:
         return np.zeros(len(values), np.int64)
@@ -191,7 +192,8 @@ def partition_of(values: pa.ChunkedArray, partitions: int) -> np.ndarray:
         encoded = encoded.combine_chunks()
     words = encoded.dictionary.to_pylist()
     hashes = np.fromiter((_hash(word) % partitions for word in words), np.int64, len(words))
-    return hashes[encoded.indices.to_numpy(zero_copy_only=False)]
+    place: NDArray[np.int64] = hashes[encoded.indices.to_numpy(zero_copy_only=False)]
+    return place
 
 
 def _hash(value: Any) -> int:

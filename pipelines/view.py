@@ -1,6 +1,6 @@
 """A run as its readers see it: its documents with every column, whatever file each column is in."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,10 +89,14 @@ class RunView:
         choices = {f"choice-{i}.stays": pa.field("stays", pa.string()) for i in range(len(self.policy.one_of))}
         return self.plan.fields() | verdict | choices
 
+    def sidecars(self, shard: Shard, columns: Iterable[str]) -> dict[str, str]:
+        """Paths of the sidecars that hold the measured ones among `columns`, by full column name."""
+        steps = self._files[shard.digest]
+        return {c: steps[c.rpartition(".")[0]] for c in columns if "." in c}
+
     def batches(self, shard: Shard, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """`doc_id` and the columns of a shard, a row group at a time, in row order."""
-        steps = self._files[shard.digest]
-        paths = {c: steps[c.rpartition(".")[0]] for c in columns if "." in c}
+        paths = self.sidecars(shard, columns)
         wanted = list(dict.fromkeys(["doc_id", *columns]))
         yield from batches(self.store, shard, wanted, paths)
 
@@ -106,8 +110,7 @@ class RunView:
         """Every quarantined document and malformed record: where it is, which step, why."""
         rows: list[dict[str, Any]] = list(self.record["quarantined"])
         found = [pa.Table.from_pylist(rows, QUARANTINE)]
-        for entry in self.record["malformed"]:
-            found.append(self._malformed(entry["path"]))
+        found += [self._malformed(entry["path"]) for entry in self.record["malformed"]]
         return pa.concat_tables(found)
 
     def _malformed(self, path: str) -> pa.Table:

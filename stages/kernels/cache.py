@@ -1,0 +1,54 @@
+"""Where compiled kernels are kept: a folder named by everything that they were compiled from.
+
+numba looks at the file of a function, not at the files of the functions that it calls, so after an upgrade its cache
+can pair old callers with new callees, which crashes. A folder for each state of the sources cannot.
+Importing this module imports no numba.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+ENVIRONMENT = "NUMBA_CACHE_DIR"
+PREFIX = "kernels-"
+
+
+@functools.cache
+def folder() -> Path:
+    """The cache folder for the kernels as they are now; below `NUMBA_CACHE_DIR` where that is set."""
+    given = os.environ.get(ENVIRONMENT)
+    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis"
+    if base.name.startswith(PREFIX):  # set by `use` in a parent process
+        base = base.parent
+    return base / f"{PREFIX}{_digest()}"
+
+
+def is_ready(kind: str) -> bool:
+    """Whether a stage's kernels were compiled on this machine."""
+    return (folder() / f"{kind}.ready").exists()
+
+
+def mark_ready(kind: str) -> None:
+    """Note that a stage's kernels were compiled on this machine."""
+    folder().mkdir(parents=True, exist_ok=True)
+    (folder() / f"{kind}.ready").touch()
+
+
+def _digest() -> str:
+    total = hashlib.sha256(f"{sys.version}\0{version('numba')}\0{version('llvmlite')}".encode())
+    for file in sorted(Path(__file__).parent.iterdir()):
+        if file.is_file():
+            total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def use() -> None:
+    """Make numba keep what it compiles in the folder; called before the first kernel is defined."""
+    chosen = str(folder())
+    os.environ[ENVIRONMENT] = chosen
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        numba.config.CACHE_DIR = chosen
