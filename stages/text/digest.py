@@ -6,9 +6,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from stages.base import Columns, Example, Kernel, RowStage, column
+from stages.composition import composed
 
 Form = Literal["exact", "letters"]
 
@@ -45,20 +47,28 @@ class Digest(RowStage):
         letters = self.form == "letters"
 
         def kernel(batch: pa.RecordBatch) -> Columns:
-            texts = batch[self.text].cast(pa.binary()).to_pylist()
-            if letters:
-                texts = [letters_of(text) or None for text in texts]
-            values = [None if text is None else xxhash.xxh3_128_digest(text) for text in texts]
+            texts = batch[self.text]
+            compared = letters_of(texts) if letters else texts.cast(pa.binary()).to_pylist()
+            values = [xxhash.xxh3_128_digest(text) if text or not letters else None for text in compared]
             return {"value": pa.array(values, pa.binary(16))}
 
         return kernel
 
 
-def letters_of(text: bytes) -> bytes:
-    """The letters, digits and combining marks of a UTF-8 text, NFC and case-folded, as UTF-8."""
-    if text.isascii():
-        return text.translate(LOWER, DROPPED)
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.decode()).casefold())
+def letters_of(texts: pa.StringArray) -> list[bytes]:
+    """The letters, digits and combining marks of each text, NFC and case-folded, as UTF-8."""
+    ascii_ = pc.string_is_ascii(texts)
+    wide = composed(texts.filter(pc.invert(ascii_)))
+    folded = composed(pa.array([text.casefold() for text in wide.to_pylist()], pa.string()))
+    letters = map(_letters, folded.to_pylist())
+    raw = texts.cast(pa.binary())
+    return [
+        text.as_py().translate(LOWER, DROPPED) if plain else next(letters)
+        for text, plain in zip(raw, ascii_.to_pylist(), strict=True)
+    ]
+
+
+def _letters(folded: str) -> bytes:
     codes = np.frombuffer(folded.encode("utf-32-le"), np.uint32)
     return codes[_kept()[codes]].tobytes().decode("utf-32-le").encode()
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.base import Columns, Example, Kernel, RowStage, column
+from stages.composition import composed
 
 Texts: TypeAlias = pa.StringArray
 
@@ -37,7 +38,8 @@ class Normalize(RowStage):
     HTML), ligatures such as U+FB01 and terminal escapes, line by line, in at most four rounds; quotes and
     character widths stay, because they are orthography. `control`: control characters go. `whitespace`:
     every line end is a newline, every wide or unbreakable space a space, at most one blank line in a row,
-    none at either end, no space before a line end; indentation stays. `nfc`: Unicode NFC.
+    none at either end, no space before a line end; indentation stays. `nfc`: Unicode NFC (a text with
+    200 combining marks in a row is no text and stays as it is).
 
     `chars_removed` is negative where the text grew (a ligature taken apart). Every switch takes time
     linear in the text. Documents in which nothing can need fixing are recognized by one pass of a
@@ -89,7 +91,7 @@ class Normalize(RowStage):
             for pattern, fix in steps:
                 text = _where(pc.match_substring_regex(text, pattern), text, fix)
             if self.nfc:
-                text = _composed(text)
+                text = composed(text)
             return {
                 "text": text,
                 "changed": pc.not_equal(given, text),
@@ -127,15 +129,6 @@ def _spaced(texts: Texts) -> Texts:
     for pattern, replacement in ((BREAK, "\n"), (SPACE, " "), (TRAILING, "\n"), (BLANK_LINES, "\n\n")):
         texts = pc.replace_substring_regex(texts, pattern, replacement)
     return pc.utf8_trim(texts, " \t\n")
-
-
-def _composed(texts: Texts) -> Texts:
-    """NFC. ASCII is NFC, and a table tells of most other texts that they are."""
-    wide = pc.invert(pc.string_is_ascii(texts))
-    if not wide.true_count:
-        return texts
-    fixed = [unicodedata.normalize("NFC", t) for t in texts.filter(wide).to_pylist()]
-    return pc.replace_with_mask(texts, wide, pa.array(fixed, pa.string()))
 
 
 def _repaired(texts: Texts) -> Texts:
