@@ -112,8 +112,7 @@ def shard_writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         path,
         DOCUMENT,
-        compression="zstd",
-        compression_level=1,
+        compression="lz4",
         use_dictionary=_REPETITIVE,
         write_statistics=False,
     )
@@ -179,7 +178,7 @@ class _Shards:
             for s in self.done
         ]
 
-    def __enter__(self) -> "_Shards":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -230,7 +229,7 @@ class _MalformedFile:
             self._open = None
         return {"count": self._reasons.total(), "path": path, "by_reason": dict(sorted(self._reasons.items()))}
 
-    def __enter__(self) -> "_MalformedFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:

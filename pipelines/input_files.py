@@ -16,8 +16,13 @@ BLOCK = 1 << 18
 class InputFile(Input, Protocol):
     """A file in the version that was frozen."""
 
-    uri: str
-    version: str
+    @property
+    def uri(self) -> str:
+        """An absolute path or `s3://bucket/key`."""
+
+    @property
+    def version(self) -> str:
+        """What changes when the content does."""
 
     def check(self) -> None:
         """Raise DataError unless the file is the frozen version."""

@@ -22,8 +22,13 @@ RECORD_SLACK_BYTES = 1 << 20
 class Input(Protocol):
     """One file to read, wherever it is."""
 
-    path: str  # below the root of the source's glob
-    size: int  # bytes as stored
+    @property
+    def path(self) -> str:
+        """Below the root of the source's glob."""
+
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
 
     def blocks(self) -> Iterator[bytes]:
         """The stored bytes from the beginning, in blocks of a fixed size that no storage changes."""

@@ -5,12 +5,16 @@ from typing import Any, Literal
 
 import orjson
 
+from stages.sources import json_columns
 from stages.sources.base import Input, Source
 from stages.sources.decompress import Flaw, plain
 from stages.sources.encoding import utf8
-from stages.sources.lines import TooLong, lines
+from stages.sources.lines import TooLong, line_blocks
 from stages.sources.record import LARGE_FLOAT, Refused, exact, mapper
 from stages.sources.rows import Row, Rows
+
+#: After so many blocks that Arrow's reader declined, the rest of a file is read line by line at once.
+DECLINED_BLOCKS = 3
 
 
 class Jsonl(Source):
@@ -26,43 +30,86 @@ class Jsonl(Source):
 
     def read(self, file: Input, rows: Rows) -> None:
         """Add every line of `file`."""
-        to_row = mapper(self.fields, self.max_document_bytes)
-        add = rows.add
-        ordinal = number = 0
+        many = json_columns.reader(self.fields, self.max_document_bytes)
+        one = _OneByOne(self, file, rows)
+        declined = 0
         try:
-            for batch in lines(utf8(plain(file.blocks(), self.max_file_bytes)), self.max_record_bytes):
-                for line in batch:
-                    number += 1
-                    if not line or line.isspace():
+            for block in line_blocks(utf8(plain(file.blocks(), self.max_file_bytes)), self.max_record_bytes):
+                if declined < DECLINED_BLOCKS and isinstance(block, bytes):
+                    batch = many(block, one.ordinal)
+                    if batch is not None:
+                        rows.add_batch(batch)
+                        one.ordinal += batch.num_rows
+                        one.number += batch.num_rows
+                        declined = 0
                         continue
-                    try:
-                        add(_row(line, ordinal, to_row))
-                    except Refused as why:
-                        where = f"{file.path}, line {number} (record {ordinal})"
-                        rows.malformed(ordinal, why.reason, f"{where}: {why.message}")
-                    ordinal += 1
+                    declined += 1
+                one.read(block)
         except Flaw as flaw:
-            rows.malformed(ordinal, flaw.reason, f"{file.path}, after {ordinal} records: {flaw.message}")
+            message = f"{file.path}, after {one.ordinal} records: {flaw.message}"
+            rows.malformed(one.ordinal, flaw.reason, message)
 
 
-def _row(line: bytes | TooLong, ordinal: int, to_row: Callable[[int, dict[str, Any]], Row]) -> Row:
+class _OneByOne:
+    """The careful reader of one file's lines."""
+
+    def __init__(self, source: Jsonl, file: Input, rows: Rows) -> None:
+        self.ordinal = 0
+        self.number = 0  # of lines, blank ones too
+        self._to_row = mapper(source.fields, source.max_document_bytes)
+        self._max_bytes = source.max_record_bytes
+        self._path = file.path
+        self._rows = rows
+
+    def read(self, block: bytes | TooLong) -> None:
+        """Add the lines of a block."""
+        if isinstance(block, TooLong):
+            self.number += 1
+            self._refuse(_too_long(block.bytes))
+            return
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        limit = self._max_bytes
+        for line in lines:
+            self.number += 1
+            if not line or line.isspace():
+                continue
+            try:
+                if len(line) > limit:
+                    raise _too_long(len(line))
+                self._rows.add(_row(line, self.ordinal, self._to_row))
+            except Refused as why:
+                self._refuse(why)
+            else:
+                self.ordinal += 1
+
+    def _refuse(self, why: Refused) -> None:
+        where = f"{self._path}, line {self.number} (record {self.ordinal})"
+        self._rows.malformed(self.ordinal, why.reason, f"{where}: {why.message}")
+        self.ordinal += 1
+
+
+def _row(line: bytes, ordinal: int, to_row: Callable[[int, dict[str, Any]], Row]) -> Row:
     try:
-        record = orjson.loads(line)  # type: ignore[arg-type]  # what is no line is refused like bad JSON
+        record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise _refused(line, error) from error
+        raise _not_json(line, error) from error
     if record.__class__ is not dict:
         raise Refused("not-an-object", f"it is a JSON {_json_name(record)}, not an object; write one object a line")
     row = to_row(ordinal, record)
     if row[-1] is not None and LARGE_FLOAT.search(row[-1]):
-        return to_row(ordinal, exact(line))  # type: ignore[arg-type]  # a record came out of it, so it is a line
+        return to_row(ordinal, exact(line))
     return row
 
 
-def _refused(line: bytes | TooLong, error: orjson.JSONDecodeError) -> Refused:
-    if isinstance(line, TooLong):
-        return Refused("too-large", f"it has {line.bytes} bytes, more than a record may have")
+def _too_long(size: int) -> Refused:
+    return Refused("too-large", f"it has {size} bytes, more than a record may have (see max_document_bytes)")
+
+
+def _not_json(line: bytes, error: orjson.JSONDecodeError) -> Refused:
     problem = str(error)
-    if "depth limit" in problem or "ecursion" in problem:
+    if "depth limit" in problem:
         return Refused("too-deep", f"its JSON is nested too deeply ({problem})")
     try:
         line.decode()

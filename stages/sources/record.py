@@ -49,7 +49,7 @@ def mapper(fields: Mapping[str, str], max_document_bytes: int) -> Callable[[int,
         for at, value in enumerate(values):
             if value is not None and value.__class__ is not str:
                 values[at] = _as_text(record, keys[at], value)
-        return (ordinal, raw, *values, compact(record) if record else None)  # type: ignore[return-value]  # seven columns
+        return (ordinal, raw, *values, compact(record) if record else None)
 
     return row
 

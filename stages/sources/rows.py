@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stages.document import DOCUMENT
 
@@ -25,6 +27,13 @@ WriteGroup = Callable[[pa.RecordBatch, list[Segment]], int]
 
 #: One document: ordinal, text in UTF-8, id, source, url, snapshot, domain, license, lang, meta.
 Row = tuple[int, bytes, str | None, str | None, str | None, str | None, str | None, str | None, str | None, str | None]
+
+#: Many documents at once: the fields of a `Row` as columns.
+ROWS = pa.schema(
+    [DOCUMENT.field(c) for c in ("ordinal", "text", "id")]
+    + [pa.field("source", pa.string())]
+    + [DOCUMENT.field(c) for c in ("url", "snapshot", "domain", "license", "lang", "meta")]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,11 @@ class Rows:
         self._limit = min(room, GROUP_BYTES)
         self._path = ""
         self._rows: list[Row] = []
+        self._batches: list[pa.RecordBatch] = []  # before `_rows`
+        self._count = 0
         self._bytes = 0
         self._segments: list[Segment] = []
-        self._begun = (0, 0)  # rows and bytes of the group before the current file
+        self._begun: Segment = ["", 0, 0, 0]  # the current file: path, ordinal, and where it begins in the group
 
     def begin(self, path: str) -> None:
         """Start the next file; paths come in order."""
@@ -61,10 +72,31 @@ class Rows:
 
     def add(self, row: Row) -> None:
         """Add a document."""
+        if self._count == self._begun[2]:
+            self._begun[1] = row[0]
         self._rows.append(row)
+        self._count += 1
         self._bytes += len(row[1])
-        if self._bytes >= self._limit or len(self._rows) >= GROUP_ROWS:
+        if self._bytes >= self._limit or self._count >= GROUP_ROWS:
             self.flush()
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add the documents of a batch with the columns `ROWS`, none of whose texts is null."""
+        ends = _ends(batch["text"])
+        at = 0
+        while at < batch.num_rows:
+            before = ends[at]
+            full = int(np.searchsorted(ends[1:], before + self._limit - self._bytes)) + 1
+            stop = min(full, at + GROUP_ROWS - self._count, batch.num_rows)
+            self._settle()
+            if self._count == self._begun[2]:
+                self._begun[1] = batch["ordinal"][at].as_py()
+            self._batches.append(batch.slice(at, stop - at))
+            self._count += stop - at
+            self._bytes += int(ends[stop] - before)
+            if self._bytes >= self._limit or self._count >= GROUP_ROWS:
+                self.flush()
+            at = stop
 
     def malformed(self, ordinal: int, reason: str, message: str) -> None:
         """Quarantine a record; the message says what is wrong and where in the file."""
@@ -79,39 +111,52 @@ class Rows:
     def flush(self) -> None:
         """Hand on what is collected, if anything."""
         self._close_segment()
-        if self._rows:
-            self._room = self._write(self._batch(), self._segments)
+        if self._count:
+            self._room = self._write(self._group(), self._segments)
             self._limit = min(self._room, GROUP_BYTES)
-        self._rows, self._segments, self._bytes, self._begun = [], [], 0, (0, 0)
+        self._batches, self._segments, self._count, self._bytes = [], [], 0, 0
+        self._begun = ["", 0, 0, 0]
 
     def _close_segment(self) -> None:
-        rows, size = self._begun
-        if len(self._rows) > rows:
-            first = self._rows[rows][0]
-            self._segments.append([self._path, first, len(self._rows) - rows, self._bytes - size])
-        self._begun = (len(self._rows), self._bytes)
+        _, first, rows, size = self._begun
+        if self._count > rows:
+            self._segments.append([self._path, first, self._count - rows, self._bytes - size])
+        self._begun = ["", 0, self._count, self._bytes]
 
-    def _batch(self) -> pa.RecordBatch:
-        ordinals, texts, ids, sources, *others = zip(*self._rows, strict=True)
+    def _settle(self) -> None:
+        """Turn single rows into a batch."""
+        if self._rows:
+            ordinals, texts, *others = zip(*self._rows, strict=True)
+            columns = [
+                pa.array(ordinals, pa.int64()),
+                pa.array(texts, pa.binary()).view(pa.string()),
+                *(pa.array(values, pa.string()) for values in others),
+            ]
+            self._batches.append(pa.RecordBatch.from_arrays(columns, schema=ROWS))
+            self._rows = []
+
+    def _group(self) -> pa.RecordBatch:
+        self._settle()
+        rows = self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)
+        ordinals = rows["ordinal"].to_pylist()
         doc_ids: list[str] = []
-        paths: list[str] = []
-        at = 0
         for path, _, count, _ in self._segments:
             prefix = f"{self.source}\0{path}\0"
-            doc_ids += [
-                blake2b(f"{prefix}{ordinal}".encode(), digest_size=16).hexdigest()
-                for ordinal in ordinals[at : at + count]
-            ]
-            paths += [path] * count
-            at += count
-        texts_as_bytes = pa.array(texts, pa.binary())
-        columns = [
-            pa.array(doc_ids, pa.string()),
-            pa.array(ids, pa.string()),
-            texts_as_bytes.view(pa.string()),
-            pa.array([s or self.source for s in sources], pa.string()),
-            pa.array(paths, pa.string()),
-            pa.array(ordinals, pa.int64()),
-            *(pa.array(values, pa.string()) for values in others),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=DOCUMENT)
+            some = ordinals[len(doc_ids) : len(doc_ids) + count]
+            doc_ids += [blake2b(f"{prefix}{n}".encode(), digest_size=16).hexdigest() for n in some]
+        paths = pa.array([s[0] for s in self._segments], pa.string())
+        path = paths.take(np.repeat(np.arange(len(paths)), [s[2] for s in self._segments]))
+        own = pc.if_else(pc.equal(rows["source"], ""), None, rows["source"])
+        columns = {
+            **{name: rows[name] for name in rows.schema.names},
+            "doc_id": pa.array(doc_ids, pa.string()),
+            "path": path,
+            "source": pc.fill_null(own, self.source),
+        }
+        return pa.RecordBatch.from_arrays([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
+
+
+def _ends(texts: pa.StringArray) -> np.ndarray:
+    """Bytes of text before each row, and after the last."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return offsets.astype(np.int64) - int(offsets[0])
