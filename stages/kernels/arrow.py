@@ -20,7 +20,10 @@ def buffers(texts: pa.Array) -> tuple[NDArray[Any], NDArray[Any]]:
     if places is None or not len(texts):
         return _empty(), np.frombuffer(bytes(4), np.int32)
     offsets = np.frombuffer(places, np.int32, len(texts) + 1, texts.offset * 4)
-    return (np.frombuffer(data, np.uint8) if data is not None and data.size else _empty()), offsets
+    content = np.frombuffer(data, np.uint8) if data is not None and data.size else _empty()
+    for array in (content, offsets):
+        array.setflags(write=False)  # one type for the kernels, whether or not the buffer can be written to
+    return content, offsets
 
 
 def _empty() -> NDArray[Any]:

@@ -1,9 +1,12 @@
 """Counts over the characters and lines of each document."""
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from stages.kernels import unicode as u
+from stages.kernels.peek import inner, kernel, u8
 from stages.kernels.tables import seen_before, slots_for
 from stages.kernels.utf8 import before, chars_in, ends_with_ellipsis, flags_at, next_break, span_hash, strip
 
@@ -18,64 +21,65 @@ SHORT_LINE = 30
 _SPACE, _TERMINAL = u.SPACE, u.TERMINAL_MARK
 
 
-@njit(nogil=True, cache=True)
-def _count_symbols(data, lo, hi, row):
+@inner()
+def _count_symbols(data: int, lo: int, hi: int, row: NDArray[Any]) -> None:
+    """Length, line feeds, hashes and ellipses."""
     chars, newlines, hashes = 0, 0, 0
     for i in range(lo, hi):
-        b = data[i]
+        b = u8(data, i)
         chars += (b & 0xC0) != 0x80
         newlines += b == 10
         hashes += b == 35
     ellipses, dots = 0, 0
     for i in range(lo, hi):
-        if data[i] == 46:
+        if u8(data, i) == 46:
             dots += 1
             if dots == 3:
                 ellipses, dots = ellipses + 1, 0
         else:
             dots = 0
-            if data[i] == 0xE2 and i + 2 < hi:
-                ellipses += data[i + 1] == 0x80 and data[i + 2] == 0xA6
+            if u8(data, i) == 0xE2 and i + 2 < hi:
+                ellipses += u8(data, i + 1) == 0x80 and u8(data, i + 2) == 0xA6
     row[0], row[1], row[2], row[3], row[4] = hi - lo, chars, newlines, hashes, ellipses
 
 
-@njit(nogil=True, cache=True)
-def _count_split_lines(data, lo, hi, cls, index, row):
+@inner()
+def _count_split_lines(data: int, lo: int, hi: int, t: int, row: NDArray[Any]) -> None:
     """Lines of `str.splitlines`, with bullets and ellipses."""
     while lo < hi:
         end, after = next_break(data, lo, hi)
-        a, b = strip(data, lo, end, cls, index, _SPACE)
+        a, b = strip(data, lo, end, t, _SPACE)
         row[5] += 1
         if b > a:
-            c = data[a]
-            dot = a + 2 < b and c == 0xE2 and data[a + 1] == 0x80 and data[a + 2] == 0xA2
-            disc = a + 2 < b and c == 0xE2 and data[a + 1] == 0x97 and data[a + 2] == 0x8F
+            c = u8(data, a)
+            dot = a + 2 < b and c == 0xE2 and u8(data, a + 1) == 0x80 and u8(data, a + 2) == 0xA2
+            disc = a + 2 < b and c == 0xE2 and u8(data, a + 1) == 0x97 and u8(data, a + 2) == 0x8F
             row[6] += c == 45 or dot
             row[7] += c == 45 or c == 42 or dot or disc
             row[8] += a == lo and (c == 45 or c == 42)
             if ends_with_ellipsis(data, a, b):
                 row[9] += 1
-                row[10] += data[b - 1] != 46
+                row[10] += u8(data, b - 1) != 46
         lo = after
 
 
-@njit(nogil=True, cache=True)
-def _count_newline_lines(data, lo, hi, cls, index, table, row):
+@inner()
+def _count_newline_lines(data: int, lo: int, hi: int, t: int, table: NDArray[Any], row: NDArray[Any]) -> None:
     """Lines between line feeds, with end marks, short ones and repeated ones."""
     mask = slots_for(row[2] + 1) - 1
     table[: mask + 1] = 0
     while lo <= hi:
         end = lo
-        while end < hi and data[end] != 10:
+        while end < hi and u8(data, end) != 10:
             end += 1
-        a, _ = strip(data, lo, end, cls, index, _SPACE)
+        a, _ = strip(data, lo, end, t, _SPACE)
         short = end - lo <= 120 and chars_in(data, lo, end) <= 30
         row[16] += short
         if end > lo:
-            c = data[end - 1]
+            c = u8(data, end - 1)
             row[15] += c == 46 or c == 39 or c == 34 or c == 33 or c == 63
         if a < end:
-            flags, _ = flags_at(data, before(data, end, lo), end, cls, index)
+            flags, _ = flags_at(data, before(data, end, lo), end, t)
             row[11] += 1
             row[12] += flags & _TERMINAL != 0
             row[13] += short
@@ -84,16 +88,17 @@ def _count_newline_lines(data, lo, hi, cls, index, table, row):
         lo = end + 1
 
 
-@njit(nogil=True, cache=True)
-def count_lines(data, offsets, cls, index):
+@kernel()
+def count_lines(data: Any, offsets: Any, block: Any) -> NDArray[Any]:
     """Counts of `LINE_COUNTS` a document: int64 of shape (documents, counts)."""
+    address, t = data.ctypes.data, block.ctypes.data
     out = np.zeros((offsets.shape[0] - 1, 17), np.int64)
     table = np.empty(1024, np.uint64)
     for d in range(out.shape[0]):
         lo, hi, row = np.int64(offsets[d]), np.int64(offsets[d + 1]), out[d]
-        _count_symbols(data, lo, hi, row)
-        _count_split_lines(data, lo, hi, cls, index, row)
+        _count_symbols(address, lo, hi, row)
+        _count_split_lines(address, lo, hi, t, row)
         if slots_for(row[2] + 1) > table.shape[0]:
             table = np.empty(slots_for(row[2] + 1), np.uint64)
-        _count_newline_lines(data, lo, hi, cls, index, table, row)
+        _count_newline_lines(address, lo, hi, t, table, row)
     return out

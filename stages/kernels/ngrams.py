@@ -5,12 +5,14 @@ the length before found a repeat; on ordinary text nearly all the work is one ta
 an n-gram's hash is that of its first n - 1 words and its last word, so n-grams are equal when all their words are.
 """
 
-import numpy as np
-from numba import njit
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.kernels.peek import inner, kernel
 from stages.kernels.tables import slots_for
-from stages.kernels.utf8 import chars_in, pair_hash, span_hash
-from stages.kernels.words import next_cut, split_words
+from stages.kernels.utf8 import pair_hash
 
 #: What `count_ngrams` counts, in the order of its columns.
 NGRAM_COUNTS = (
@@ -22,40 +24,26 @@ NGRAM_COUNTS = (
     *(f"all_{n}" for n in range(5, 11)),
     *(f"covering_top_{n}" for n in (2, 3, 4)),
 )  # fmt: skip
-_SEGMENT = 65_536
+_Array = NDArray[Any]
 
 
-@njit(nogil=True, cache=True)
-def _hash_words(data, lo, stop, cls, index, keys, cuts, seen, rule, starts, ends, plain, hashes, chars):
-    """Hash every word of a document; `chars[i]` is the characters of the words before the i-th. Grows its arrays."""
-    n, total = 0, 0
-    while lo < stop:
-        hi = next_cut(data, lo, stop)
-        count = split_words(data, lo, hi, cls, index, keys, cuts, seen, rule, starts, ends, plain)
-        if n + count + 1 > hashes.shape[0]:
-            room = 2 * (n + count + 1)
-            if hi - lo < stop - lo:  # by the words a byte so far, with a tenth to spare
-                room = max(room // 2, min(room, np.int64((n + count) * 1.1)) + 65536)
-            hashes, chars = np.append(hashes, np.empty(room, np.uint64)), np.append(chars, np.empty(room, np.int32))
-        for w in range(count):
-            a, b = np.int64(starts[w]), np.int64(ends[w])
-            hashes[n] = span_hash(data, a, b)
-            chars[n] = total
-            total += b - a if plain[w] else chars_in(data, a, b)
-            n += 1
-        lo = hi
-    if n + 1 > hashes.shape[0]:
-        hashes, chars = np.append(hashes, np.empty(16, np.uint64)), np.append(chars, np.empty(16, np.int32))
-    chars[n] = total
-    return n, hashes, chars
-
-
-@njit(nogil=True, cache=True)
-def _count_level(length, places, count, grams, hashes, table, first, times, mask, repeated):
+@inner()
+def _count_level(
+    length: int,
+    places: _Array,
+    count: int,
+    grams: _Array,
+    hashes: _Array,
+    table: _Array,
+    first: _Array,
+    times: _Array,
+    mask: int,
+    repeated: _Array,
+) -> tuple[int, int]:
     """Enter every candidate n-gram; mark all places of those that occur twice. Returns the most common one's count and place."""
-    best, best_at = 1, 0
+    best, best_at = np.int64(1), np.int64(0)
     for c in range(count):
-        at = places[c]
+        at = np.int64(places[c])
         key = pair_hash(grams[at], hashes[at + length - 1])
         grams[at] = key
         slot = np.int64(key & np.uint64(mask))
@@ -67,25 +55,27 @@ def _count_level(length, places, count, grams, hashes, table, first, times, mask
         times[slot] += 1
         repeated[at] = length
         repeated[first[slot]] = length
-        if times[slot] > best or (times[slot] == best and first[slot] < best_at):
-            best, best_at = times[slot], first[slot]
+        if np.int64(times[slot]) > best or (times[slot] == best and first[slot] < best_at):
+            best, best_at = np.int64(times[slot]), np.int64(first[slot])
     return best, best_at
 
 
-@njit(nogil=True, cache=True)
-def _find(table, mask, key):
+@inner()
+def _find(table: _Array, mask: int, key: int) -> int:
     slot = np.int64(key & np.uint64(mask))
     while table[slot] != key:
         slot = (slot + 1) & mask
     return slot
 
 
-@njit(nogil=True, cache=True)
-def _slide(length, places, count, grams, chars, table, times, mask):
+@inner()
+def _slide(
+    length: int, places: _Array, count: int, grams: _Array, chars: _Array, table: _Array, times: _Array, mask: int
+) -> int:
     """Characters of duplicates as datatrove slides: a duplicate is skipped whole, anything else by one word."""
-    total, free = 0, 0
+    total, free = np.int64(0), np.int64(0)
     for c in range(count):
-        at = places[c]
+        at = np.int64(places[c])
         if at < free:
             continue
         slot = _find(table, mask, grams[at])
@@ -97,20 +87,20 @@ def _slide(length, places, count, grams, chars, table, times, mask):
     return total
 
 
-@njit(nogil=True, cache=True)
-def _cover(length, places, count, chars):
+@inner()
+def _cover(length: int, places: _Array, count: int, chars: _Array) -> tuple[int, int]:
     """Characters of the words that any repeated n-gram covers, and characters of all occurrences of repeated n-grams."""
-    covered, counted, done = 0, 0, 0
+    covered, counted, done = np.int64(0), np.int64(0), np.int64(0)
     for c in range(count):
-        at = places[c]
+        at = np.int64(places[c])
         covered += chars[at + length] - chars[max(at, done)]
         counted += chars[at + length] - chars[at]
         done = at + length
     return covered, counted
 
 
-@njit(nogil=True, cache=True)
-def _all_chars(length, n, chars):
+@inner()
+def _all_chars(length: int, n: int, chars: _Array) -> int:
     """Characters of all n-grams of a document, overlaps and all."""
     total = np.int64(0)
     for i in range(n - length + 1):
@@ -118,25 +108,47 @@ def _all_chars(length, n, chars):
     return total
 
 
-@njit(nogil=True, cache=True)
-def _longest_top(length, best, places, count, grams, chars, table, times, mask):
+@inner()
+def _longest_top(
+    length: int,
+    best: int,
+    places: _Array,
+    count: int,
+    grams: _Array,
+    chars: _Array,
+    table: _Array,
+    times: _Array,
+    mask: int,
+) -> int:
     """Characters of the longest among the most common n-grams."""
-    longest = 0
+    longest = np.int64(0)
     for c in range(count):
-        at = places[c]
+        at = np.int64(places[c])
         if chars[at + length] - chars[at] > longest and times[_find(table, mask, grams[at])] == best:
             longest = chars[at + length] - chars[at]
     return longest
 
 
-@njit(nogil=True, cache=True)
-def _measure(n, hashes, chars, grams, places, repeated, table, first, times, row, exhaustive):
+@inner()
+def _measure(
+    n: int,
+    hashes: _Array,
+    chars: _Array,
+    grams: _Array,
+    places: _Array,
+    repeated: _Array,
+    table: _Array,
+    first: _Array,
+    times: _Array,
+    row: _Array,
+    exhaustive: bool,
+) -> None:
     """Fill one document's row; the work arrays have at least `n` places and a table for `n` items."""
     for i in range(n):
         grams[i], places[i], repeated[i] = hashes[i], i, 0
     count = n
     for length in range(2, 11):
-        kept = 0
+        kept = np.int64(0)
         for c in range(count):
             if places[c] + length <= n:
                 places[kept] = places[c]
@@ -147,7 +159,7 @@ def _measure(n, hashes, chars, grams, places, repeated, table, first, times, row
         mask = slots_for(count) - 1
         table[: mask + 1] = 0
         best, best_at = _count_level(length, places, count, grams, hashes, table, first, times, mask, repeated)
-        kept = 0
+        kept = np.int64(0)
         for c in range(count):
             if repeated[places[c]] == length:
                 places[kept] = places[c]
@@ -165,8 +177,8 @@ def _measure(n, hashes, chars, grams, places, repeated, table, first, times, row
                 row[18 + length] = _all_chars(length, n, chars)
 
 
-@njit(nogil=True, cache=True)
-def count_ngrams(data, offsets, cls, index, keys, cuts, seen, rule, exhaustive):
+@kernel()
+def count_ngrams(hashes: Any, sizes: Any, begins: Any, exhaustive: bool) -> NDArray[Any]:
     """Counts of `NGRAM_COUNTS` a document: int64 of shape (documents, counts).
 
     `top_n`: characters of the most common n-gram joined by spaces, times its count (the first seen among ties; a count
@@ -174,24 +186,21 @@ def count_ngrams(data, offsets, cls, index, keys, cuts, seen, rule, exhaustive):
     `counted_n`: of all occurrences of repeated n-grams; `all_n`: of all n-grams (0 unless `exhaustive`).
     `covering_top_n`: the longest of the most common n-grams, its words' characters times its count, 0 if all are unique.
     """
-    out = np.zeros((offsets.shape[0] - 1, 32), np.int64)
-    starts, ends = np.empty(_SEGMENT + 8, np.int32), np.empty(_SEGMENT + 8, np.int32)
-    plain = np.empty(_SEGMENT + 8, np.bool_)
-    hashes, chars = np.empty(4096, np.uint64), np.empty(4096, np.int32)
+    out = np.zeros((begins.shape[0] - 1, 32), np.int64)
     room = 4096
-    grams, places, repeated = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int8)
-    table = np.empty(2 * room, np.uint64)
-    first, times = np.empty(2 * room, np.int32), np.empty(2 * room, np.int32)
     for d in range(out.shape[0]):
-        n, hashes, chars = _hash_words(
-            data, np.int64(offsets[d]), np.int64(offsets[d + 1]), cls, index, keys, cuts, seen, rule,
-            starts, ends, plain, hashes, chars,
-        )  # fmt: skip
-        if n > room:
-            room = slots_for(n) // 2
-            grams, places, repeated = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int8)
-            table = np.empty(2 * room, np.uint64)
-            first, times = np.empty(2 * room, np.int32), np.empty(2 * room, np.int32)
-        out[d, 0], out[d, 1] = n, chars[n]
-        _measure(n, hashes, chars, grams, places, repeated, table, first, times, out[d], exhaustive)
+        room = max(room, begins[d + 1] - begins[d])
+    grams, places, repeated = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int8)
+    slots = slots_for(room)
+    table, first, times = np.empty(slots, np.uint64), np.empty(slots, np.int32), np.empty(slots, np.int32)
+    chars = np.empty(room + 1, np.int32)
+    for d in range(out.shape[0]):
+        lo, n = begins[d], begins[d + 1] - begins[d]
+        total = np.int64(0)
+        for i in range(n):
+            chars[i] = total
+            total += np.int64(sizes[lo + i])
+        chars[n] = total
+        out[d, 0], out[d, 1] = n, total
+        _measure(n, hashes[lo:], chars, grams, places, repeated, table, first, times, out[d], exhaustive)
     return out

@@ -1,11 +1,15 @@
 """Open-addressing sets of 64-bit hashes, sized to the document and used again for the next one."""
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
+
+from stages.kernels.peek import inner
 
 
-@njit(nogil=True, cache=True)
-def slots_for(items):
+@inner()
+def slots_for(items: int) -> int:
     """A power of two that keeps the table at most half full."""
     n = 16
     while n < 2 * items:
@@ -13,8 +17,8 @@ def slots_for(items):
     return n
 
 
-@njit(nogil=True, cache=True)
-def seen_before(table, mask, key):
+@inner()
+def seen_before(table: NDArray[Any], mask: int, key: int) -> bool:
     """Whether a hash is in the table; it is afterwards. 0 marks an empty slot, so a hash is never 0."""
     slot = np.int64(key & np.uint64(mask))
     while table[slot] != np.uint64(0):

@@ -1,8 +1,8 @@
 """Character classes for the kernels: one 32-bit word of flags for every code point, in a two-level table.
 
-Made from Python's `unicodedata` on first use (about 0.1 s), so the kernels agree with `str.isspace`,
+Made from Python's `unicodedata` on first use (a few tenths of a second), so the kernels agree with `str.isspace`,
 `str.isalpha` and `str.splitlines` of the same Python. A kernel looks a code point `c` up with
-`cls[(index[c >> 8] << 8) + (c & 255)]`; code points below 256 are simply `cls[c]`.
+`classes[(index[c >> 8] << 8) + (c & 255)]`; code points below 256 are simply `classes[c]`.
 
 The W_* flags are the classes of spaCy 3.8's English tokenizer (MIT), restated by rule: letters are the cased
 letters of the Latin, Greek and Cyrillic blocks it names plus whole blocks of scripts without case; icons are the
@@ -42,6 +42,9 @@ LOWER = 1 << 21  # general category Ll
 DIGIT = 1 << 22  # general category Nd
 ALNUM = 1 << 23  # str.isalnum
 LETTER = 1 << 24  # a-z and A-Z
+
+#: Where the parts of the kernels' one block of tables begin, in bytes: the index, then known words, then the classes.
+FILTER, CUTS, HASHES, CLASSES = 8_704, 25_088, 57_856, 123_392
 
 #: datatrove's PUNCTUATION, both releases (filters.md, section 1).
 PUNCTUATION = frozenset(

@@ -4,409 +4,271 @@ A text is split at white space; each piece is peeled from both ends (prefixes, s
 peeling, a URL, host or address is kept whole, and what is left is cut at infixes. The rules are those of
 filters.md, section 11, checked against spaCy 3.8.18; adjacent parts that form an emoticon are joined again.
 Deviations: a piece of more than 65,536 bytes is cut there; emoticons are joined from the left, longest first.
+
+Words wait as 64-bit numbers at the address `out`: whether the word is of the letters a-z and A-Z alone in the
+highest bit, then its first byte in 31 bits, then the byte after it in 32.
 """
 
-import functools
-
 import numpy as np
-from numba import njit
 
 from stages.kernels import unicode as u
-from stages.kernels.contractions import special_words
 from stages.kernels.hosts import is_url
-from stages.kernels.utf8 import before, flags_at, span_hash
+from stages.kernels.lexicon import LONGEST, UNIT, known
+from stages.kernels.peek import inner, put64, u8, u32, u64
+from stages.kernels.unicode import CLASSES
+from stages.kernels.utf8 import before, flags_at, is_ellipsis, wide_flags
 
-#: Bytes of text split at a time; also the longest piece.
+#: Bytes of text split at a time; also the longest piece. `out` needs room for as many words.
 SEGMENT = 65_536
-_SLOTS = 8192
-_LONGEST = 32
-_UNIT = -1
-UNITS = [
-    "km",
-    "km²",
-    "km³",
-    "m",
-    "m²",
-    "m³",
-    "dm",
-    "dm²",
-    "dm³",
-    "cm",
-    "cm²",
-    "cm³",
-    "mm",
-    "mm²",
-    "mm³",
-    "ha",
-    "µm",
-    "nm",
-    "yd",
-    "in",
-    "ft",
-    "kg",
-    "g",
-    "mg",
-    "µg",
-    "t",
-    "lb",
-    "oz",
-    "m/s",
-    "km/h",
-    "kmh",
-    "mph",
-    "hPa",
-    "Pa",
-    "mbar",
-    "mb",
-    "MB",
-    "kb",
-    "KB",
-    "gb",
-    "GB",
-    "tb",
-    "TB",
-    "T",
-    "G",
-    "M",
-    "K",
-    "%",
-    "км",
-    "км²",
-    "км³",
-    "м",
-    "м²",
-    "м³",
-    "дм",
-    "дм²",
-    "дм³",
-    "см",
-    "см²",
-    "см³",
-    "мм",
-    "мм²",
-    "мм³",
-    "нм",
-    "кг",
-    "г",
-    "мг",
-    "м/с",
-    "км/ч",
-    "кПа",
-    "Па",
-    "мбар",
-    "Кб",
-    "КБ",
-    "кб",
-    "Мб",
-    "МБ",
-    "мб",
-    "Гб",
-    "ГБ",
-    "гб",
-    "Тб",
-    "ТБ",
-    "тбكم",
-    "كم²",
-    "كم³",
-    "م",
-    "م²",
-    "م³",
-    "سم",
-    "سم²",
-    "سم³",
-    "مم",
-    "مم²",
-    "مم³",
-    "كم",
-    "غرام",
-    "جرام",
-    "جم",
-    "كغ",
-    "ملغ",
-    "كوب",
-    "اكواب",
-    "US$",
-    "C$",
-    "A$",
-]
+#: What a word is: spaCy's rules, or what stands between white space.
+SPACY, WHITESPACE = 0, 1
+_32, _PLAIN, _PLACE, _END = np.uint64(32), np.uint64(1 << 63), np.uint64(0x7FFFFFFF), np.uint64(0xFFFFFFFF)
 
 _SPACE, _LETTER, _ALPHA, _DIGIT = u.SPACE, u.LETTER, u.W_ALPHA, u.W_DIGIT
 _LOWER, _UPPER, _QUOTE = u.W_LOWER, u.W_UPPER, u.W_QUOTE
-_PREFIX, _SUFFIX, _BEFORE_DOT, _INFIX, _ICON, _CURRENCY = (
-    u.W_PREFIX, u.W_SUFFIX, u.W_BEFORE_DOT, u.W_INFIX, u.W_ICON, u.W_CURRENCY,
-)  # fmt: skip
+_PREFIX, _SUFFIX, _BEFORE_DOT = u.W_PREFIX, u.W_SUFFIX, u.W_BEFORE_DOT
+_INFIX, _ICON, _CURRENCY = u.W_INFIX, u.W_ICON, u.W_CURRENCY
 
 
-@functools.cache
-def lexicon():
-    """Known words by hash, how they are cut, and a filter that rules most others out: (keys, cuts, filter)."""
-    keys, cuts = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.int32)
-    seen = np.zeros(4096, np.uint8)
-    entries = [(word.encode(), _cut([len(p.encode()) for p in parts])) for word, parts in special_words().items()]
-    entries += [(word.encode(), _UNIT) for word in UNITS]
-    for word, cut in entries:
-        data = np.frombuffer(word, np.uint8)
-        assert len(word) <= _LONGEST, word
-        key = np.uint64(span_hash(data, 0, len(word)))
-        slot = int(key) & (_SLOTS - 1)
-        while keys[slot] and keys[slot] != key:
-            slot = (slot + 1) & (_SLOTS - 1)
-        keys[slot], cuts[slot] = key, cut
-        seen[(len(word) * 131 + int(word[0]) * 31 + int(word[-1]) * 7) & 4095] = 1
-    for table in (keys, cuts, seen):
-        table.setflags(write=False)
-    return keys, cuts, seen
+@inner()
+def _put(out: int, n: int, lo: int, hi: int) -> int:
+    """Write a word at place `n`; gives the place after it."""
+    put64(out, n, np.uint64(lo) << _32 | np.uint64(hi))
+    return n + 1
 
 
-def _cut(lengths: list[int]) -> int:
-    """Part lengths in one number: how many, then the first two in a byte each."""
-    return len(lengths) | lengths[0] << 8 | (lengths[1] << 16 if len(lengths) > 1 else 0)
+@inner()
+def start_of(word: int) -> int:
+    """The first byte of a word."""
+    return np.int64((word >> _32) & _PLACE)
 
 
-@njit(nogil=True, cache=True)
-def _known(data, lo, hi, keys, cuts, seen):
-    """The cut of a known word, `_UNIT` for a unit, 0 for others."""
-    if hi - lo > 32 or hi <= lo:
-        return 0
-    if not seen[((hi - lo) * 131 + np.int64(data[lo]) * 31 + np.int64(data[hi - 1]) * 7) & 4095]:
-        return 0
-    key = span_hash(data, lo, hi)
-    slot = np.int64(key & np.uint64(8191))
-    while keys[slot] != np.uint64(0):
-        if keys[slot] == key:
-            return np.int64(cuts[slot])
-        slot = (slot + 1) & 8191
-    return 0
+@inner()
+def end_of(word: int) -> int:
+    """The byte after a word."""
+    return np.int64(word & _END)
 
 
-@njit(nogil=True, cache=True)
-def _prefix(data, lo, hi, cls, index):
+@inner()
+def is_plain(word: int) -> bool:
+    """Whether a word is of the letters a-z and A-Z alone."""
+    return word & _PLAIN != np.uint64(0)
+
+
+@inner()
+def _prefix(data: int, lo: int, hi: int, t: int) -> int:
     """Bytes of the prefix that a piece begins with, 0 for none."""
-    b = data[lo]
+    b = u8(data, lo)
     if b == 46:  # a dot
         n = lo
-        while n < hi and data[n] == 46:
+        while n < hi and u8(data, n) == 46:
             n += 1
         return n - lo if n - lo > 1 else 0
     if b == 43:  # a plus
-        return 0 if lo + 1 < hi and 48 <= data[lo + 1] <= 57 else 1
-    flags, width = flags_at(data, lo, hi, cls, index)
+        return 0 if lo + 1 < hi and 48 <= u8(data, lo + 1) <= 57 else 1
+    flags, width = flags_at(data, lo, hi, t)
     if flags & _PREFIX:
         return width
-    if b == 85 and lo + 2 < hi and data[lo + 1] == 83 and data[lo + 2] == 36:  # US$
+    if b == 85 and lo + 2 < hi and u8(data, lo + 1) == 83 and u8(data, lo + 2) == 36:  # US$
         return 3
-    if (b == 65 or b == 67) and lo + 1 < hi and data[lo + 1] == 36:  # A$ and C$
+    if (b == 65 or b == 67) and lo + 1 < hi and u8(data, lo + 1) == 36:  # A$ and C$
         return 2
     return 0
 
 
-@njit(nogil=True, cache=True)
-def _dot_suffix(data, lo, hi, cls, index):
+@inner()
+def _dot_suffix(data: int, lo: int, hi: int, t: int) -> int:
     """Bytes of the suffix of a piece that ends in a dot."""
     n = hi
-    while n > lo and data[n - 1] == 46:
+    while n > lo and u8(data, n - 1) == 46:
         n -= 1
     if hi - n > 1:
         return hi - n
     if n == lo:
         return 0
     p = before(data, n, lo)
-    flags, _ = flags_at(data, p, n, cls, index)
+    flags, _ = flags_at(data, p, n, t)
     if flags & _BEFORE_DOT:
         return 1
     if flags & _UPPER and p > lo:
-        flags, _ = flags_at(data, before(data, p, lo), p, cls, index)
+        flags, _ = flags_at(data, before(data, p, lo), p, t)
         return 1 if flags & _UPPER else 0
     return 0
 
 
-@njit(nogil=True, cache=True)
-def _suffix(data, lo, hi, cls, index, keys, cuts, seen):
+@inner()
+def _suffix(data: int, lo: int, hi: int, t: int) -> int:
     """Bytes of the suffix that a piece ends with, 0 for none."""
     if hi <= lo:
         return 0
-    b = data[hi - 1]
+    b = u8(data, hi - 1)
     if b == 46:
-        return _dot_suffix(data, lo, hi, cls, index)
+        return _dot_suffix(data, lo, hi, t)
     p = before(data, hi, lo)
-    flags, _ = flags_at(data, p, hi, cls, index)
-    if not flags & _SUFFIX or b == 36:
+    flags, _ = flags_at(data, p, hi, t)
+    if not flags & _SUFFIX:
         d = hi  # a unit, currency or plus sign after a digit
         floor = max(lo, hi - 24)
-        while d > floor and not (48 <= data[d - 1] <= 57):
+        while d > floor and not (48 <= u8(data, d - 1) <= 57):
             d -= 1
         if d > floor and d < hi:
             if (flags & _CURRENCY or b == 43) and d == p:
                 return hi - p
-            if _known(data, d, hi, keys, cuts, seen) == _UNIT:
+            if known(data, d, hi, t) == UNIT:
                 return hi - d
     if (b == 115 or b == 83) and p > lo:  # 's
-        if data[p - 1] == 39:
+        if u8(data, p - 1) == 39:
             return 2
-        if p - 3 >= lo and data[p - 3] == 0xE2 and data[p - 2] == 0x80 and data[p - 1] == 0x99:
+        if p - 3 >= lo and u8(data, p - 3) == 0xE2 and u8(data, p - 2) == 0x80 and u8(data, p - 1) == 0x99:
             return 4
     return hi - p if flags & _SUFFIX else 0
 
 
-@njit(nogil=True, cache=True)
-def _infix(data, i, hi, flags, width, last, cls, index):
-    """Bytes of the infix at `i` (flags and width are those of its character, `last` of the one before), 0 for none."""
-    b = data[i]
-    if b == 46:
+@inner()
+def _infix(data: int, i: int, hi: int, flags: int, width: int, last: int, t: int) -> int:
+    """Bytes of the infix at `i` (`flags` and `width` of its character, `last` of the one before), 0 for none."""
+    b = u8(data, i)
+    if b == 46 and i + 1 < hi and u8(data, i + 1) == 46:
         n = i
-        while n < hi and data[n] == 46:
+        while n < hi and u8(data, n) == 46:
             n += 1
-        if n - i > 1:
-            return n - i
-    if flags & _ICON or (b == 0xE2 and width == 3 and data[i + 1] == 0x80 and data[i + 2] == 0xA6):
+        return n - i
+    if flags & _ICON or is_ellipsis(data, i, hi):
         return width
     j = i + width
     if j >= hi:
         return 0
-    after, after_width = flags_at(data, j, hi, cls, index)
+    after, after_width = flags_at(data, j, hi, t)
     if b == 46:
         return 1 if last & (_LOWER | _QUOTE) and after & (_UPPER | _QUOTE) else 0
-    if last & _DIGIT and (after & _DIGIT or data[j] == 45) and (b == 43 or b == 45 or b == 42 or b == 94):
+    if last & _DIGIT and (after & _DIGIT or u8(data, j) == 45) and (b == 43 or b == 45 or b == 42 or b == 94):
         return width
     if b == 44:
         return width if last & _ALPHA and after & _ALPHA else 0
     if b == 43 or b == 42 or b == 94 or not last & (_ALPHA | _DIGIT):
         return 0
-    if after & _ALPHA:
-        return width
-    if b == 45:  # two or three hyphens
-        n = j
-        while n < hi and n < i + 3 and data[n] == 45:
+    return width if after & _ALPHA else _long_dash(data, i, j, hi, t)
+
+
+@inner()
+def _long_dash(data: int, i: int, j: int, hi: int, t: int) -> int:
+    """Bytes of two or three hyphens, or of two dashes, from `i` on, where a letter follows; 0 for none."""
+    n = j
+    if u8(data, i) == 45:
+        while n < hi and n < i + 3 and u8(data, n) == 45:
             n += 1
-        if n > j and n < hi:
-            after, _ = flags_at(data, n, hi, cls, index)
-            return n - i if after & _ALPHA else 0
-    if b == 0xE2 and data[i + 2] == 0x94 and after_width == 3 and j + 3 < hi and data[j] == 0xE2:  # two dashes
-        if data[j + 1] == 0x80 and data[j + 2] == 0x94:
-            after, _ = flags_at(data, j + 3, hi, cls, index)
-            return 6 if after & _ALPHA else 0
-    return 0
+    elif j + 3 <= hi and u8(data, i) == 0xE2 and u8(data, i + 2) == 0x94:
+        if u8(data, j) == 0xE2 and u8(data, j + 1) == 0x80 and u8(data, j + 2) == 0x94:
+            n = j + 3
+    if n == j or n >= hi:
+        return 0
+    after, _ = flags_at(data, n, hi, t)
+    return n - i if after & _ALPHA else 0
 
 
-@njit(nogil=True, cache=True)
-def _middle(data, lo, hi, cls, index, starts, ends, n):
+@inner()
+def _middle(data: int, lo: int, hi: int, t: int, out: int, n: int) -> int:
     """Cut what peeling left at its infixes."""
-    start, i, last = lo, lo, np.uint32(0)
+    start, i, last = lo, lo, np.int64(0)
     while i < hi:
-        flags, width = flags_at(data, i, hi, cls, index)
-        size = 0
+        flags, width = flags_at(data, i, hi, t)
+        size = np.int64(0)
         if flags & _INFIX:
-            size = _infix(data, i, hi, flags, width, last, cls, index)
-        if size == 0:
-            last = flags
-            i += width
-            continue
-        if i != lo:
+            size = _infix(data, i, hi, flags, width, last, t)
+        if size > 0 and i != lo:
             if i != start:
-                starts[n], ends[n] = start, i
-                n += 1
-            starts[n], ends[n] = i, i + size
-            n += 1
+                n = _put(out, n, start, i)
+            n = _put(out, n, i, i + size)
             start = i + size
-        i += size
         last = flags
-    if start < hi:
-        starts[n], ends[n] = start, hi
-        n += 1
-    return n
+        i += size if size > 0 else width
+    return _put(out, n, start, hi) if start < hi else n
 
 
-@njit(nogil=True, cache=True)
-def _join(data, first, n, keys, cuts, seen, starts, ends):
+@inner()
+def _join(data: int, first: int, n: int, t: int, out: int) -> int:
     """Join adjacent parts of one piece that form a known word."""
-    out, i = first, first
+    kept, i = first, first
     while i < n:
-        last = i
-        j = min(n - 1, i + 8)
+        start, last = start_of(u64(out, i)), i
+        j = i + 1
+        while j < n and end_of(u64(out, j)) - start <= LONGEST:
+            j += 1
+        j -= 1
         while j > i:
-            if ends[j] - starts[i] <= 32:
-                cut = _known(data, starts[i], ends[j], keys, cuts, seen)
-                if cut > 0 and (cut & 255) == 1:
-                    last = j
-                    break
+            cut = known(data, start, end_of(u64(out, j)), t)
+            if cut != UNIT and (cut & 255) == 1:
+                last = j
+                break
             j -= 1
-        starts[out], ends[out] = starts[i], ends[last]
-        out += 1
+        kept = _put(out, kept, start, end_of(u64(out, last)))
         i = last + 1
-    return out
+    return kept
 
 
-@njit(nogil=True, cache=True)
-def _emit(data, lo, hi, cut, starts, ends, n):
+@inner()
+def _emit(lo: int, hi: int, cut: int, out: int, n: int) -> int:
     """Write the parts of a known word."""
     count = cut & 255
     for k in range(count):
-        size = (cut >> (8 * (k + 1))) & 255
-        end = hi if k == count - 1 else lo + size
-        starts[n], ends[n] = lo, end
-        n += 1
+        end = hi if k == count - 1 else lo + ((cut >> (8 * (k + 1))) & 255)
+        n = _put(out, n, lo, end)
         lo = end
     return n
 
 
-@njit(nogil=True, cache=True)
-def split_piece(data, lo, hi, cls, index, keys, cuts, seen, starts, ends, n):
-    """The words of one piece without white space, from position `n` on; returns the position after them."""
-    first, top = n, starts.shape[0]
-    k = top  # suffixes wait at the far end, already in order
-    cut = 0
+@inner()
+def _split_piece(data: int, lo: int, hi: int, t: int, out: int, n: int) -> int:
+    """The words of one piece without white space, from place `n` on; gives the place after them."""
+    first, top = n, SEGMENT + n  # no piece has more bytes than a segment
+    k, cut = top, np.int64(0)  # suffixes wait at the far end, already in order
     while lo < hi:
-        cut = _known(data, lo, hi, keys, cuts, seen)
-        if cut > 0:
+        cut = known(data, lo, hi, t)
+        if cut > 0 and cut != UNIT:
             break
-        pre = _prefix(data, lo, hi, cls, index)
-        if pre and _known(data, lo + pre, hi, keys, cuts, seen) > 0:
-            starts[n], ends[n] = lo, lo + pre
-            n += 1
+        cut = np.int64(0)
+        pre = _prefix(data, lo, hi, t)
+        after = known(data, lo + pre, hi, t) if pre > 0 else np.int64(0)
+        suf = np.int64(0)
+        if after == 0 or after == UNIT:
+            suf = _suffix(data, lo + pre, hi, t)
+            if suf > 0 and pre > 0:
+                after = known(data, lo, hi - suf, t)
+                pre = pre if after == 0 or after == UNIT else np.int64(0)
+        if pre == 0 and suf == 0:
+            break
+        if pre > 0:
+            n = _put(out, n, lo, lo + pre)
             lo += pre
-            continue
-        suf = _suffix(data, lo + pre, hi, cls, index, keys, cuts, seen)
-        if suf and _known(data, lo, hi - suf, keys, cuts, seen) > 0:
-            pre = 0
-        if pre:
-            starts[n], ends[n] = lo, lo + pre
-            n += 1
-            lo += pre
-        if suf:
+        if suf > 0:
             k -= 1
-            starts[k], ends[k] = hi - suf, hi
+            _put(out, k, hi - suf, hi)
             hi -= suf
-        if not pre and not suf:
-            break
     if lo < hi:
         if cut > 0:
-            n = _emit(data, lo, hi, cut, starts, ends, n)
-        elif is_url(data, lo, hi, cls, index):
-            starts[n], ends[n] = lo, hi
-            n += 1
+            n = _emit(lo, hi, cut, out, n)
+        elif is_url(data, lo, hi, t):
+            n = _put(out, n, lo, hi)
         else:
-            n = _middle(data, lo, hi, cls, index, starts, ends, n)
-    for i in range(k, top):
-        starts[n], ends[n] = starts[i], ends[i]
-        n += 1
-    return _join(data, first, n, keys, cuts, seen, starts, ends) if n - first > 1 else n
+            n = _middle(data, lo, hi, t, out, n)
+    while k < top:
+        put64(out, n, u64(out, k))
+        n, k = n + 1, k + 1
+    return _join(data, first, n, t, out) if n - first > 1 else n
 
 
-@njit(nogil=True, cache=True)
-def split_words(data, lo, hi, cls, index, keys, cuts, seen, rule, starts, ends, plain):
-    """Words of a segment: where each starts and ends, and whether it is of the letters a-z and A-Z alone.
-
-    `rule` is 0 for spaCy's words and 1 for what stands between white space.
-    """
-    i, n = lo, 0
+@inner()
+def split_words(data: int, lo: int, hi: int, t: int, rule: int, out: int) -> int:
+    """Write the words of a segment at `out`, which has room for two segments; gives how many they are."""
+    i, n = lo, np.int64(0)
     while i < hi:
-        j, all_of = i, np.uint32(0xFFFFFFFF)
+        j, all_of = i, np.int64(0xFFFFFFFF)
         while j < hi:
-            b = data[j]
+            b = u8(data, j)
             if b < 0x80:
-                flags, width = cls[b], 1
+                flags, width = u32(t + CLASSES, b), 1
             else:
-                flags, width = flags_at(data, j, hi, cls, index)
+                flags, width = wide_flags(data, j, hi, t)
             if flags & _SPACE:
                 break
             all_of &= flags
@@ -414,31 +276,27 @@ def split_words(data, lo, hi, cls, index, keys, cuts, seen, rule, starts, ends, 
         if j == i:
             i += width
             continue
-        letters = all_of & _LETTER
-        if rule == 1 or (letters and not _known(data, i, j, keys, cuts, seen)):
-            starts[n], ends[n] = i, j
-            plain[n] = letters != 0
+        if rule == WHITESPACE or (all_of & _LETTER and known(data, i, j, t) == 0):
+            plain = _PLAIN if all_of & _LETTER else np.uint64(0)
+            put64(out, n, plain | np.uint64(i) << _32 | np.uint64(j))
             n += 1
         else:
-            stop = split_piece(data, i, j, cls, index, keys, cuts, seen, starts, ends, n)
-            for k in range(n, stop):
-                plain[k] = False
-            n = stop
+            n = _split_piece(data, i, j, t, out, n)
         i = j
     return n
 
 
-@njit(nogil=True, cache=True)
-def next_cut(data, lo, hi):
+@inner()
+def next_cut(data: int, lo: int, hi: int) -> int:
     """Where the segment that begins at `lo` ends: after white space, unless there is none."""
-    if hi - lo <= 65536:
+    if hi - lo <= SEGMENT:
         return hi
-    i = lo + 65536
+    i = lo + SEGMENT
     while i > lo:
-        if data[i - 1] <= 32:
+        if u8(data, i - 1) <= 32:
             return i
         i -= 1
-    i = lo + 65536
-    while i > lo + 1 and (data[i] & 0xC0) == 0x80:
+    i = lo + SEGMENT
+    while i > lo + 1 and (u8(data, i) & 0xC0) == 0x80:
         i -= 1
     return i

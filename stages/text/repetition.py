@@ -55,15 +55,18 @@ class Repetition(RowStage):
 
     def open(self) -> Kernel:
         """Compile or load the kernels."""
-        from stages.kernels import ngrams, repeats, unicode, words  # noqa: PLC0415 - numba is slow to import
+        from stages.kernels import ngrams, repeats  # noqa: PLC0415 - numba is slow to import
         from stages.kernels.arrow import buffers  # noqa: PLC0415 - the same
+        from stages.kernels.lexicon import lexicon  # noqa: PLC0415 - the same
+        from stages.kernels.tokens import words_of  # noqa: PLC0415 - the same
 
-        tables, lexicon, rule = unicode.tables(), words.lexicon(), _RULES[self.words]
+        block, rule = lexicon(), _RULES[self.words]
 
         def kernel(batch: pa.RecordBatch) -> Columns:
             data, offsets = buffers(batch[self.text])
-            of_lines = repeats.count_repeats(data, offsets, *tables)
-            of_words = ngrams.count_ngrams(data, offsets, *tables, *lexicon, rule, False)
+            hashes, sizes, _, begins = words_of(batch[self.text], rule)
+            of_lines = repeats.count_repeats(data, offsets, block)
+            of_words = ngrams.count_ngrams(hashes, sizes, begins, False)
             counts = dict(zip(ngrams.NGRAM_COUNTS, of_words.T, strict=True))
             return _columns(counts | dict(zip(repeats.REPEAT_COUNTS, of_lines.T, strict=True)))
 

@@ -72,15 +72,18 @@ class TextStats(RowStage):
 
     def open(self) -> Kernel:
         """Compile or load the kernels."""
-        from stages.kernels import line_stats, unicode, word_stats, words  # noqa: PLC0415 - numba is slow to import
+        from stages.kernels import line_stats, word_stats  # noqa: PLC0415 - numba is slow to import
         from stages.kernels.arrow import buffers  # noqa: PLC0415 - the same
+        from stages.kernels.lexicon import lexicon  # noqa: PLC0415 - the same
+        from stages.kernels.tokens import words_of  # noqa: PLC0415 - the same
 
-        tables, lexicon, rule = unicode.tables(), words.lexicon(), _RULES[self.words]
+        block, rule = lexicon(), _RULES[self.words]
 
         def kernel(batch: pa.RecordBatch) -> Columns:
             data, offsets = buffers(batch[self.text])
-            of_words = word_stats.count_words(data, offsets, *tables, *lexicon, rule)
-            of_lines = line_stats.count_lines(data, offsets, *tables)
+            _, sizes, kinds, begins = words_of(batch[self.text], rule)
+            of_words = word_stats.count_words(sizes, kinds, begins)
+            of_lines = line_stats.count_lines(data, offsets, block)
             counts = dict(zip(word_stats.WORD_COUNTS, of_words.T, strict=True))
             return _columns(counts | dict(zip(line_stats.LINE_COUNTS, of_lines.T, strict=True)))
 
