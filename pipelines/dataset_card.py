@@ -70,7 +70,7 @@ def card(about: About, manifest: Mapping[str, Any], suffix: str) -> str:
         "pretty_name": about.name,
         "license": "other",
         "license_name": "mixed",
-        "language": sorted(code for code in manifest["counts"]["lang"] if code.isascii() and code.isalpha()),
+        "language": _languages(manifest["counts"]["lang"]),
         "size_categories": [next(name for limit, name in _SIZES if total["documents"] >= limit)],
         "task_categories": ["text-generation"],
         "tags": ["tamis"],
@@ -95,6 +95,12 @@ def card(about: About, manifest: Mapping[str, Any], suffix: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _languages(declared: Mapping[str, int]) -> list[str]:
+    """The primary language subtags among declared languages: en-us -> en."""
+    codes = {code.partition("-")[0].lower() for code in declared}
+    return sorted(code for code in codes if code.isascii() and code.isalpha() and len(code) in (2, 3))
+
+
 def _funnel(about: About) -> str:
     counts = about.counts
     judged = counts["kept"] + counts["rejected"]
@@ -108,7 +114,7 @@ def _funnel(about: About) -> str:
         text += "|---|---|---:|---:|---|\n"
     for reason, rule, cite in about.reasons:
         found = counts["reasons"].get(reason, {"documents": 0, "alone": 0})
-        cells = (_cell(reason), f"`{_cell(rule)}`", count(found["documents"]), count(found["alone"]), _cell(cite))
+        cells = (_cell(reason), _cell(rule), count(found["documents"]), count(found["alone"]), _cell(cite))
         text += f"| {' | '.join(cells)} |\n"
     return text
 
