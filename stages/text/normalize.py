@@ -213,10 +213,10 @@ def _repairable() -> str:
     from ftfy.chardata import LIGATURES  # noqa: PLC0415 -- see above
 
     ligatures = "".join(chr(code) for code in LIGATURES)
-    return f"(?s){ENTITY}|{ESCAPE}|[\\x{{80}}-\\x{{9f}}{ligatures}]|{_loosened(BADNESS_RE.pattern)}"
+    return f"(?s){ENTITY}|{ESCAPE}|[\\x{{80}}-\\x{{9f}}{ligatures}]|{loosened(BADNESS_RE.pattern)}"
 
 
-def _loosened(verbose: str) -> str:
+def loosened(verbose: str) -> str:
     r"""Ftfy's mojibake pattern for RE2: comments and spaces taken out, `\s` and `\w` any character, `^` nothing.
 
     RE2 knows no verbose patterns and only ASCII's `\s` and `\w`. The looser pattern matches all that the
