@@ -7,17 +7,18 @@ twice that. The bytes of a shard depend on its documents alone, so its name does
 import resource
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.commit import Attempt, Record
-from pipelines.input_files import InputFile
+from pipelines.inputs import PackFiles
 from pipelines.store import Store
 from stages.document import DOCUMENT
 from stages.errors import DataError
@@ -40,6 +41,8 @@ MALFORMED = pa.schema(
 )
 _MALFORMED_GROUP = 10_000
 
+_Kind = type[BaseException] | None
+
 #: Columns of a shard with few distinct values.
 _REPETITIVE = ["source", "path", "snapshot", "domain", "license", "lang"]
 
@@ -59,7 +62,7 @@ class IngestPack:
     source: Source
     folder: str
     name: str
-    files: tuple[InputFile, ...]
+    files: PackFiles
 
     def __call__(self) -> Record:
         """Ingest the pack."""
@@ -91,20 +94,6 @@ class IngestPack:
     def _shard_limit(self) -> int:
         """Files packed together make one shard, unless they hold far more text than was estimated."""
         return self.source.shard_bytes * (2 if len(self.files) > 1 else 1)
-
-
-def check_malformed(name: str, source: Source, records: Sequence[Record]) -> None:
-    """Hold the malformed records of all packs of a source against `max_malformed`.
-
-    Raises:
-        DataError: there are more.
-    """
-    count = sum(r["malformed"]["count"] for r in records)
-    if source.max_malformed is not None and count > source.max_malformed:
-        reasons: Counter[str] = Counter()
-        for record in records:
-            reasons.update(record["malformed"]["by_reason"])
-        raise _too_many(name, source.max_malformed, count, reasons, "")
 
 
 def shard_writer(path: Path) -> pq.ParquetWriter:
@@ -181,9 +170,9 @@ class _Shards:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: _Kind, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._open is not None:
-            self._open.__exit__(*failure)
+            self._open.__exit__(kind, error, trace)
 
     def _begin(self) -> None:
         suffix = f".{len(self.done):05d}.parquet"
@@ -232,9 +221,9 @@ class _MalformedFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: _Kind, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._open is not None:
-            self._open.__exit__(*failure)
+            self._open.__exit__(kind, error, trace)
 
     def _flush(self) -> None:
         if not self._rows:

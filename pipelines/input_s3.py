@@ -13,10 +13,11 @@ from obstore.store import S3Store
 
 from pipelines.globs import Found, matcher, split
 from pipelines.input_files import BLOCK, changed
-from pipelines.store_s3 import ENDPOINTS, RETRY
+from pipelines.store_s3 import ENDPOINTS, RETRIES
 from stages.errors import DataError, StorageError
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
     from obstore.store import ClientConfig
 
 SCHEME = "s3://"
@@ -48,7 +49,7 @@ def find_s3(glob: str) -> Found:
                 if matches(path):
                     found.paths.append(path)
                     found.sizes.append(entry["size"])
-                    found.tags.append(entry["e_tag"] or entry["last_modified"].isoformat())
+                    found.tags.append(entry["e_tag"] or "")
 
     _saying(glob, collect)
     return found
@@ -91,7 +92,7 @@ class S3Input:
             DataError: it is gone or has changed.
         """
         meta = self._asking(lambda: obstore.head(*self.place))
-        if meta["size"] != self.size or (meta["e_tag"] or self.version) != self.version:
+        if meta["size"] != self.size or (meta["e_tag"] or "") != self.version:
             raise changed(self.uri)
 
     def read_range(self, start: int, length: int) -> bytes:
@@ -106,17 +107,9 @@ class S3Input:
         return _bucket(bucket), key
 
     def _pieces(self) -> Iterator[bytes]:
-        store, key = self.place
         at = 0
         for attempt in range(RESUMES + 1):
-            if at == self.size > 0:
-                return
-            start = at
-            answer = self._asking(
-                lambda: obstore.get(
-                    store, key, options={"if_match": self.version, **({"range": {"offset": start}} if start else {})}
-                )
-            )
+            answer = self._asking(functools.partial(self._get, at))
             if answer.meta["size"] != self.size:
                 raise changed(self.uri)
             try:
@@ -126,8 +119,15 @@ class S3Input:
             except BaseError as error:
                 if attempt == RESUMES:
                     raise _unreachable(self.uri, error) from error
-            else:
+            if at >= self.size:
                 return
+
+    def _get(self, start: int) -> "GetResult":
+        store, key = self.place
+        options: GetOptions = {"if_match": self.version or None}
+        if start:
+            options["range"] = {"offset": start}
+        return obstore.get(store, key, options=options)
 
     def _asking(self, ask: Callable[[], T]) -> T:
         try:
@@ -177,7 +177,7 @@ def _bucket(bucket: str) -> S3Store:
     options: ClientConfig = {"timeout": "60s", "connect_timeout": "5s"}
     if endpoint.startswith("http://"):
         options["allow_http"] = True
-    return S3Store(bucket, client_options=options, retry_config=RETRY)
+    return S3Store(bucket, client_options=options, retry_config={"max_retries": int(os.environ.get(RETRIES, "8"))})
 
 
 def _saying(uri: str, ask: Callable[[], T]) -> T:

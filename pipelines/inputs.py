@@ -1,9 +1,10 @@
 """Inputs, frozen: which files a source reads, in which versions, and how they are cut into units of ingest."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,38 @@ FILES = pa.schema(
 
 S3 = "s3://"
 #: Stored bytes times this is the estimate of text, by ending; only packing depends on it.
+_CHECKED_AT_ONCE = 10_000
 PACKED = {".gz": 4, ".zst": 4, ".parquet": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class PackFiles:
+    """Some rows of a table of files; an object for each comes into being only while iterating."""
+
+    rows: pa.Table
+
+    def __iter__(self) -> Iterator[InputFile]:
+        columns = [self.rows[c].to_pylist() for c in ("path", "uri", "size", "version")]
+        if columns[1] and columns[1][0].startswith(S3):
+            from pipelines.input_s3 import S3Input  # noqa: PLC0415  # local input needs no S3 client
+
+            yield from (S3Input(*row) for row in zip(*columns, strict=True))
+        else:
+            yield from (LocalInput(*row) for row in zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle these rows alone; a slice would take its whole table along."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.rows.schema) as stream:
+            stream.write_table(self.rows)
+        return _unpickled, (sink.getvalue().to_pybytes(),)
+
+
+def _unpickled(data: bytes) -> PackFiles:
+    return PackFiles(pa.ipc.open_stream(data).read_all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +71,9 @@ class Pack:
     start: int
     stop: int
 
-    def files(self, table: pa.Table) -> tuple[InputFile, ...]:
+    def files(self, table: pa.Table) -> PackFiles:
         """The pack's files."""
-        rows = table.slice(self.start, self.stop - self.start)
-        columns = [rows[c].to_pylist() for c in ("path", "uri", "size", "version")]
-        if rows.num_rows and columns[1][0].startswith(S3):
-            from pipelines.input_s3 import S3Input  # noqa: PLC0415  # local input needs no S3 client
-
-            return tuple(S3Input(*row) for row in zip(*columns, strict=True))
-        return tuple(LocalInput(*row) for row in zip(*columns, strict=True))
+        return PackFiles(table.slice(self.start, self.stop - self.start))
 
 
 def freeze(name: str, source: Source, roots: Sequence[str | Path] | None = None) -> pa.Table:
@@ -116,9 +142,8 @@ def check(files: pa.Table) -> None:
     Raises:
         DataError: one is gone or has changed; names it.
     """
-    for start in range(0, files.num_rows, 10_000):
-        stop = min(start + 10_000, files.num_rows)
-        for file in Pack("", start, stop).files(files):
+    for start in range(0, files.num_rows, _CHECKED_AT_ONCE):
+        for file in PackFiles(files.slice(start, _CHECKED_AT_ONCE)):
             file.check()
 
 
