@@ -73,7 +73,7 @@ class Explanation:
     twins: list[TwinOutcome]
     quarantine: dict[str, Any] | None  # step, reason, message
     provenance: dict[str, Any]  # source, path, ordinal, url, lang, license, shard, keys
-    position: dict[str, Any] | None  # file and row in the run's export
+    position: dict[str, Any] | None  # export, rank, file and row; both None when the export was deleted
     values: dict[str, Any]  # every measured value that is not text
     original: str | None
     leaving: str | None
@@ -165,7 +165,7 @@ def _explained(view: RunView, shard: Shard, row: int) -> Explanation:
         twins=[_twin(view, record, i) for i in range(len(view.policy.one_of))],
         quarantine=quarantine,
         provenance=_provenance(view, record, shard),
-        position=_position(view, shard, row) if fate == "kept" else None,
+        position=_position(view, shard, record) if fate == "kept" else None,
         values={c: record[c] for c in columns if "." in c and not c.startswith(("verdict.", "choice-"))},
         original=original,
         leaving=leaving,
@@ -308,8 +308,39 @@ def _unread(view: RunView, found: _Found) -> Explanation:
     )
 
 
-def _position(view: RunView, shard: Shard, row: int) -> dict[str, Any] | None:
-    raise NotImplementedError(view, shard, row)
+def _position(view: RunView, shard: Shard, record: dict[str, Any]) -> dict[str, Any]:
+    """File and row (from 0) in the run's own export, and rank (from 0) among all exported documents.
+
+    The final order is source, path, ordinal; the rank counts the kept documents before this one, from narrow columns.
+    """
+    rank = sum(_kept_before(view, other, (shard.source, record["path"], record["ordinal"])) for other in view.shards)
+    place = {"export": view.record["export"], "rank": rank}
+    row = rank
+    for file in _exported_files(view):
+        if row < file["rows"]:
+            return {**place, "file": file["name"], "row": row}
+        row -= file["rows"]
+    return {**place, "file": None, "row": None}
+
+
+def _kept_before(view: RunView, shard: Shard, place: tuple[str, str, int]) -> int:
+    source, path, ordinal = place
+    if shard.source > source:
+        return 0
+    columns = ["verdict.keep"] if shard.source < source else ["verdict.keep", "path", "ordinal"]
+    table = view.read(shard, columns)
+    if shard.source < source:
+        return int(pc.sum(table["verdict.keep"]).as_py() or 0)
+    same = pc.and_(pc.equal(table["path"], path), pc.less(table["ordinal"], ordinal))
+    before = pc.and_(table["verdict.keep"], pc.or_(pc.less(table["path"], path), same))
+    return int(pc.sum(before).as_py() or 0)
+
+
+def _exported_files(view: RunView) -> list[dict[str, Any]]:
+    """The files of the run's export with their rows, in order; none when somebody deleted it."""
+    note = view.store.find_json(f"runs/{view.run}/export-{view.spec.sink.kind}.json")
+    manifest = view.store.find_json(f"{note['path']}/manifest.json") if note else None
+    return list(manifest["files"]) if manifest else []
 
 
 assert set(ORIGIN) <= set(DOCUMENT.names)

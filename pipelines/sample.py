@@ -3,17 +3,20 @@
 Choosing reads ids and verdicts only, one shard at a time; text is read for the chosen documents alone.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.chance import draw, lowest
-from pipelines.shards import Shard
+from pipelines.shards import Shard, batches
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
@@ -99,17 +102,23 @@ def documents(view: RunView, places: Sequence[Place], characters: int | None = N
 def rows_of(
     view: RunView, shard: Shard, rows: Sequence[int], columns: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Some rows (ascending) of a shard, by row; holds one row group at a time and stops after the last one."""
-    start, waiting = 0, list(rows)
-    for batch in view.batches(shard, columns):
-        here = [r for r in waiting if r < start + batch.num_rows]
-        if here:
-            records = batch.take(pa.array([r - start for r in here], pa.int64())).to_pylist()
-            yield from zip(here, records, strict=True)
-            waiting = waiting[len(here) :]
-        if not waiting:
-            return
-        start += batch.num_rows
+    """Some rows (ascending) of a shard, by row; reads the row groups that hold them, one at a time."""
+    starts = _group_starts(view, shard)
+    by_group: dict[int, list[int]] = {}
+    for row in rows:
+        by_group.setdefault(bisect_right(starts, row) - 1, []).append(row)
+    wanted = list(dict.fromkeys(["doc_id", *columns]))
+    found = batches(view.store, shard, wanted, view.sidecars(shard, wanted), by_group)
+    for (group, here), batch in zip(by_group.items(), found, strict=True):
+        records = batch.take(pa.array([r - starts[group] for r in here], pa.int64())).to_pylist()
+        yield from zip(here, records, strict=True)
+
+
+def _group_starts(view: RunView, shard: Shard) -> list[int]:
+    """The first row of each row group of a shard."""
+    shape = pq.read_metadata(view.store.open_input(shard.path))
+    sizes = [shape.row_group(i).num_rows for i in range(shape.num_row_groups)]
+    return list(accumulate(sizes[:-1], initial=0))
 
 
 def value_columns(view: RunView) -> list[str]:

@@ -18,7 +18,7 @@ from pipelines.report.duplicates import Clusters
 from pipelines.report.facts import facts
 from pipelines.report.headline import headline
 from pipelines.report.histogram import Histogram, Sampled, binned, numbers
-from pipelines.report.rules import RuleCounts, used_numbers
+from pipelines.report.rules import RuleCounts, choices, used_numbers
 from pipelines.report.tally import FATES, ByGroup, Reasons
 from pipelines.sample import NOT_SELECTED, Lowest, documents, having, known_reasons
 from pipelines.view import RunView
@@ -59,6 +59,7 @@ def collect(view: RunView) -> dict[str, Any]:
         "total": total,
         **gathering.reasons.json(),
         "rules": gathering.rules.json(),
+        "choices": choices(view),
         "flow": [{"source": s, "group": g, "documents": n} for (s, g), n in sorted(gathering.reasons.flow.items())],
         "sources": gathering.sources.json(),
         "languages": gathering.languages.json(),

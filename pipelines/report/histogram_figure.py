@@ -8,11 +8,14 @@ from markupsafe import Markup
 from pipelines.quantities import count, value
 from pipelines.report.svg import drawing, tag
 
-WIDTH, HEIGHT = 332.0, 150.0
-_TOP, _BOTTOM, _SIDE = 28.0, 24.0, 4.0
+WIDTH = 332.0
+_ROOM = 98.0  # for the bars
+_LANE, _BOTTOM, _SIDE = 13.0, 24.0, 4.0
+_RUG = 7.0
+_LETTER = 6.6  # mean width of one in a label, in pixels
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "eq": "=", "in": "in"}
 _TICKS = 4
-_MANY = 3  # thresholds beyond this many are drawn as a band
+_MANY = 3  # thresholds of one rule beyond this many are short lines
 #: A bin this many times as tall as the next one would flatten the others: then heights are square roots.
 _TOWER = 8
 
@@ -22,14 +25,19 @@ def histogram_figure(histogram: dict[str, Any]) -> Markup:
     scale = _Scale(histogram["edges"], logarithmic=histogram["scale"] == "log")
     counts = [k + r for k, r in zip(histogram["kept"], histogram["rejected"], strict=True)]
     heights = _Heights(counts, roots=in_roots(histogram))
-    parts = [_shade(mark, scale) for mark in histogram["thresholds"]]
-    parts += [_bin(histogram, i, scale, heights) for i in range(len(counts)) if counts[i]]
-    parts.append(tag("line", x1=_SIDE, x2=WIDTH - _SIDE, y1=HEIGHT - _BOTTOM, y2=HEIGHT - _BOTTOM, class_="axis"))
-    parts += [_tick(x, scale) for x in _ticks(scale)]
-    parts += [part for mark in histogram["thresholds"] for part in _mark(mark, scale)]
+    marked = histogram["thresholds"]
+    labels, lanes = _labels(marked, scale)
+    top = 6 + _LANE * lanes
+    floor = top + _ROOM
+    parts = [_shade(mark, scale, top) for mark in marked]
+    parts += [_bin(histogram, i, scale, heights, floor) for i in range(len(counts)) if counts[i]]
+    parts.append(tag("line", x1=_SIDE, x2=WIDTH - _SIDE, y1=floor, y2=floor, class_="axis"))
+    parts += [_tick(x, scale, floor) for x in _ticks(scale)]
+    parts += [line for mark in marked for line in _mark(mark, scale, top)]
+    parts += [tag("g", text, transform=f"translate(0 {top - 8 - _LANE * lane:g})") for lane, text in labels]
     marks = "; ".join(f"{m['reason']} {SYMBOLS[m['test']]} {m['written']}" for m in histogram["thresholds"])
     label = f"Distribution of {histogram['column']}, {count(sum(counts))} documents; thresholds: {marks}"
-    return drawing(WIDTH, HEIGHT, label, *parts, class_="histogram")
+    return drawing(WIDTH, floor + _BOTTOM, label, *parts, class_="histogram")
 
 
 def in_roots(histogram: dict[str, Any]) -> bool:
@@ -48,7 +56,7 @@ class _Heights:
     def of(self, count: int) -> float:
         """The height of a bin; what is there can be seen."""
         part = count / self._top
-        return max(0.8, (HEIGHT - _TOP - _BOTTOM) * (math.sqrt(part) if self._roots else part))
+        return max(0.8, _ROOM * (math.sqrt(part) if self._roots else part))
 
 
 class _Scale:
@@ -69,11 +77,10 @@ class _Scale:
         return math.log10(number) if self.logarithmic else number
 
 
-def _bin(histogram: dict[str, Any], i: int, scale: _Scale, heights: _Heights) -> Markup:
+def _bin(histogram: dict[str, Any], i: int, scale: _Scale, heights: _Heights, floor: float) -> Markup:
     low, high = histogram["edges"][i], histogram["edges"][i + 1]
     kept, rejected = histogram["kept"][i], histogram["rejected"][i]
     x, width = scale.x(low), max(0.8, scale.x(high) - scale.x(low) - 0.8)
-    floor = HEIGHT - _BOTTOM
     tall = heights.of(kept + rejected)
     tall_kept = tall * kept / (kept + rejected)
     tip = f"{value(low)} to {value(high)}: {count(kept)} kept, {count(rejected)} rejected"
@@ -82,48 +89,63 @@ def _bin(histogram: dict[str, Any], i: int, scale: _Scale, heights: _Heights) ->
         if rejected
         else Markup(""),
         tag("rect", x=x, width=width, y=floor - tall_kept, height=tall_kept, class_="kept") if kept else Markup(""),
-        tag("rect", x=x, width=width, y=_TOP, height=floor - _TOP, class_="hit"),
+        tag("rect", x=x, width=width, y=floor - _ROOM, height=_ROOM, class_="hit"),
     ]
     return tag("g", tag("title", tip), *rects, data_tip=tip)
 
 
-def _shade(mark: dict[str, Any], scale: _Scale) -> Markup:
-    """The side that fails: the part of the range that fails for every group."""
+def _shade(mark: dict[str, Any], scale: _Scale, top: float) -> Markup:
+    """The side that fails, where it is the same for every document."""
     places = [scale.x(r["value"]) for r in mark["resolved"]]
-    if not places:
+    if not places or mark["per"] or mark["where"]:
         return Markup("")
     if mark["test"] in ("ge", "gt"):
         left, right = _SIDE, min(places)
     else:
         left, right = max(places), WIDTH - _SIDE
-    return tag("rect", x=left, y=_TOP, width=max(0.0, right - left), height=HEIGHT - _TOP - _BOTTOM, class_="fails")
+    return tag("rect", x=left, y=top, width=max(0.0, right - left), height=_ROOM, class_="fails")
 
 
-def _mark(mark: dict[str, Any], scale: _Scale) -> list[Markup]:
-    places = sorted(scale.x(r["value"]) for r in mark["resolved"])
-    if not places:
-        return []
-    bottom = HEIGHT - _BOTTOM
-    if len(places) > _MANY:
-        width = max(1.0, places[-1] - places[0])
-        lines = [tag("rect", x=places[0], y=_TOP - 4, width=width, height=bottom - _TOP + 4, class_="band")]
-    else:
-        lines = [tag("line", x1=x, x2=x, y1=_TOP - 4, y2=bottom, class_="threshold") for x in places]
+def _mark(mark: dict[str, Any], scale: _Scale, top: float) -> list[Markup]:
+    """Lines at the thresholds; many of them (one a language, say) are a row of short ones."""
+    places = [scale.x(r["value"]) for r in mark["resolved"]]
+    bottom = top + _ROOM if len(places) <= _MANY else top + _RUG
+    return [tag("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="threshold") for x in sorted(set(places))]
+
+
+def _labels(marks: list[dict[str, Any]], scale: _Scale) -> tuple[list[tuple[int, Markup]], int]:
+    """The marks' labels, each with its lane counted from the drawing upwards, and the number of lanes."""
+    lanes: list[list[tuple[float, float]]] = []
+    found = []
+    for mark in marks:
+        places = [scale.x(r["value"]) for r in mark["resolved"]]
+        if not places:
+            continue
+        text = _label(mark)
+        middle, width = (min(places) + max(places)) / 2, _LETTER * len(text)
+        left = min(max(_SIDE, middle - width / 2), max(_SIDE, WIDTH - _SIDE - width))
+        lane = next(
+            (i for i, used in enumerate(lanes) if all(left > b + 6 or left + width < a - 6 for a, b in used)),
+            len(lanes),
+        )
+        if lane == len(lanes):
+            lanes.append([])
+        lanes[lane].append((left, left + width))
+        anchor = "start" if left <= _SIDE else "end" if left + width >= WIDTH - _SIDE else "middle"
+        at = {"start": _SIDE, "end": WIDTH - _SIDE, "middle": middle}[anchor]
+        found.append((lane, tag("text", text, x=at, text_anchor=anchor, class_="mark")))
+    return found, len(lanes)
+
+
+def _label(mark: dict[str, Any]) -> str:
+    """`≥ 50`, `≤ p70 = 6.41`, `≤ p70 per lang.code`, `≥ 0.9 for some`."""
     numbers = [r["value"] for r in mark["resolved"]]
-    text = (
-        f"{SYMBOLS[mark['test']]} {value(numbers[0])}"
-        if len(numbers) == 1
-        else f"{SYMBOLS[mark['test']]} {mark['written']}"
-    )
-    if len(numbers) > 1:
-        text += f" ({value(min(numbers))} to {value(max(numbers))})"
+    text = f"{SYMBOLS[mark['test']]} {value(mark['written'])}"
+    if mark["per"]:
+        text += f" per {mark['per']}"
     elif mark["written"] != numbers[0]:
-        text = f"{SYMBOLS[mark['test']]} {mark['written']} = {value(numbers[0])}"
-    middle = (places[0] + places[-1]) / 2
-    anchor = "start" if middle < WIDTH / 3 else "end" if middle > 2 * WIDTH / 3 else "middle"
-    at = {"start": places[0], "end": places[-1], "middle": middle}[anchor]
-    lines.append(tag("text", text, x=at, y=_TOP - 10, text_anchor=anchor, class_="mark"))
-    return lines
+        text += f" = {value(numbers[0])}"
+    return f"{text} for some" if mark["where"] else text
 
 
 def _ticks(scale: _Scale) -> list[float]:
@@ -139,9 +161,9 @@ def _ticks(scale: _Scale) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _tick(number: float, scale: _Scale) -> Markup:
+def _tick(number: float, scale: _Scale, floor: float) -> Markup:
     x = scale.x(number)
     anchor = "start" if x < 14 else "end" if x > WIDTH - 14 else "middle"
-    line = tag("line", x1=x, x2=x, y1=HEIGHT - _BOTTOM, y2=HEIGHT - _BOTTOM + 4, class_="axis")
+    line = tag("line", x1=x, x2=x, y1=floor, y2=floor + 4, class_="axis")
     text = f"{number:.0e}".replace("e+0", "e") if number >= 1e6 else value(round(number, 10))
-    return line + tag("text", text, x=x, y=HEIGHT - 6, text_anchor=anchor, class_="tick")
+    return line + tag("text", text, x=x, y=floor + 18, text_anchor=anchor, class_="tick")

@@ -68,7 +68,7 @@ class RuleCounts:
 
     def marks(self, column: str) -> list[dict[str, Any]]:
         """The thresholds on a column, for its histogram."""
-        keys = ("reason", "test", "written", "per", "resolved")
+        keys = ("reason", "test", "written", "per", "where", "resolved")
         rows = [self._row(i) for i, r in enumerate(self._rules) if r.column == column and r.test in ORDERED]
         for row in rows:
             row["resolved"] = [r for r in row["resolved"] if isinstance(r["value"], (int, float))]
@@ -88,3 +88,11 @@ class RuleCounts:
             "cite": rule.cite,
             **dict(zip(STATUSES, map(int, self._counts[i]), strict=True)),
         }
+
+
+def choices(view: RunView) -> list[dict[str, Any]]:
+    """The choices within clusters, in the order of the policy."""
+    return [
+        {"reason": c.reason, "column": c.cluster, "by": c.by, "order": c.order, "cite": c.cite}
+        for c in view.policy.one_of
+    ]

@@ -14,6 +14,7 @@ from pipelines.visible import preview
 
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "eq": "=", "in": "in"}
 _STATUS_STYLES = {"pass": KEPT, "fail": REJECTED, "null, dropped": REJECTED}
+_BEFORE = 60  # characters shown before the first difference of a rewritten text
 _BROKEN = ("fail", "null, dropped")
 
 
@@ -34,7 +35,7 @@ def explanation(it: Explanation, characters: int = 600) -> RenderableType:
             plain(f"set aside by {q['step']} ({q['reason']}): {q['message']}", FATE_STYLES["quarantined"]),
         ]
     if it.position:
-        parts.append(plain(f"exported as row {count(it.position['row'])} of {it.position['file']}", KEPT))
+        parts.append(plain(_place(it.position), KEPT))
     if it.rules:
         parts += [Text(), _rules(it.rules)]
     parts += [part for twin in it.twins for part in (Text(), _twin(twin))]
@@ -61,6 +62,12 @@ def _head(it: Explanation) -> Text:
     fate = Text(it.fate, f"bold {FATE_STYLES[it.fate]}")
     why = plain(f": {', '.join(it.reasons)}") if it.reasons else Text("")
     return Text.assemble(plain(it.id or it.doc_id, "bold"), " ", (it.doc_id, SOFT), "\n", fate, why)
+
+
+def _place(position: Mapping[str, Any]) -> str:
+    if position["file"] is None:
+        return f"document {count(position['rank'])} of the export, which is not in the store any more"
+    return f"row {count(position['row'])} of {position['file']} (document {count(position['rank'])} of the export)"
 
 
 def _rules(rules: Sequence[RuleOutcome]) -> RenderableType:
@@ -120,6 +127,12 @@ def _texts(it: Explanation, characters: int) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(), Text(f"text, {count(len(it.original or ''))} characters", SOFT)]
     parts.append(Padding(Text(preview(it.original or "", characters)), (0, 0, 0, 2)))
     if it.rewritten:
-        parts += [Text(), Text(f"as it leaves, {count(len(it.leaving or ''))} characters", SOFT)]
-        parts.append(Padding(Text(preview(it.leaving or "", characters)), (0, 0, 0, 2)))
+        original, leaving = it.original or "", it.leaving or ""
+        pairs = zip(original, leaving, strict=False)
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(original), len(leaving)))
+        begin = max(0, same - _BEFORE)
+        where = f", different from character {count(same)} on" if begin else ""
+        parts += [Text(), Text(f"as it leaves, {count(len(leaving))} characters{where}", SOFT)]
+        shown = ("…" if begin else "") + preview(leaving[begin:], characters)
+        parts.append(Padding(Text(shown), (0, 0, 0, 2)))
     return parts

@@ -40,19 +40,23 @@ class Bar:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(self._width, options.max_width)
         used = 0
-        for amount, style in self._parts:
-            text = _cells(amount, self._whole, width - used, ascii_only=options.ascii_only, of=width)
+        for i, (amount, style) in enumerate(self._parts):
+            whole_cells = (
+                options.ascii_only or i < len(self._parts) - 1
+            )  # a fraction would leave a gap to the next part
+            text = _cells(amount, self._whole, width - used, of=width, whole_cells=whole_cells)
+            text = text.replace("█", "#") if options.ascii_only else text
             used += len(text)
             yield Segment(text, Style.parse(style))
         yield Segment(" " * (width - used))
 
 
-def _cells(amount: float, whole: float, room: int, *, ascii_only: bool, of: int) -> str:
+def _cells(amount: float, whole: float, room: int, *, of: int, whole_cells: bool) -> str:
     if amount <= 0 or whole <= 0 or room <= 0:
         return ""
     length = min(float(room), of * amount / whole)
-    if ascii_only:
-        return "#" * max(1, round(length))
+    if whole_cells:
+        return "█" * min(room, max(1, round(length)))
     full, rest = int(length), int((length - int(length)) * 8)
     text = "█" * full + (_EIGHTHS[rest] if rest else "")
     return (text or "▏")[:room]
