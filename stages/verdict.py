@@ -55,7 +55,7 @@ def judge(rules: Sequence[BoundRule], table: pa.Table, thresholds: Thresholds) -
     status_RN = np.empty((len(rules), table.num_rows), np.int8)
     columns = _Columns(table)
     for row, rule in enumerate(rules):
-        status_RN[row] = _status(rule, columns, thresholds.get(rule.reason))
+        _judge_one(rule, columns, thresholds.get(rule.reason), status_RN[row])
     return status_RN
 
 
@@ -134,7 +134,8 @@ class _Columns:
         """The values as numpy, with anything at all where they are null."""
         if name not in self._numbers:
             array = self.array(name)
-            filled = array.fill_null(0) if array.null_count else array
+            nothing = pa.scalar(0).cast(array.type)
+            filled = array.fill_null(nothing) if array.null_count else array
             self._numbers[name] = filled.to_numpy(zero_copy_only=False)
         return self._numbers[name]
 
@@ -154,19 +155,18 @@ class _Columns:
         return self._wheres[where]
 
 
-def _status(rule: BoundRule, columns: _Columns, threshold: Threshold) -> Status:
+def _judge_one(rule: BoundRule, columns: _Columns, threshold: Threshold, status_N: Status) -> None:
+    """Fill one row of statuses; in place, because allocating is what costs."""
     if isinstance(rule.value, Percentile):
         passes, known = _against_percentile(rule, columns, threshold)
     else:
         passes, known = _passes(columns, rule.column, rule.test, rule.value), None
-    status_N = (~passes).view(np.int8)  # PASS and FAIL are False and True
-    present = columns.present(rule.column)
-    for mask in (present, known):
+    np.logical_not(passes, out=status_N.view(np.bool_))  # PASS and FAIL are False and True
+    for mask in (columns.present(rule.column), known):
         if mask is not None:
-            status_N = np.where(mask, status_N, np.int8(NULL_KEPT if rule.on_null == "keep" else NULL_DROPPED))
+            np.putmask(status_N, ~mask, NULL_KEPT if rule.on_null == "keep" else NULL_DROPPED)
     if rule.where:
-        status_N = np.where(columns.applies(rule.where), status_N, np.int8(NOT_APPLICABLE))
-    return status_N
+        np.putmask(status_N, ~columns.applies(rule.where), NOT_APPLICABLE)
 
 
 def _against_percentile(rule: BoundRule, columns: _Columns, threshold: Threshold) -> tuple[Mask, Mask | None]:
