@@ -109,8 +109,8 @@ def _shade(mark: dict[str, Any], scale: _Scale, top: float) -> Markup:
 def _mark(mark: dict[str, Any], scale: _Scale, top: float) -> list[Markup]:
     """Lines at the thresholds; many of them (one a language, say) are a row of short ones."""
     places = [scale.x(r["value"]) for r in mark["resolved"]]
-    bottom = top + _ROOM if len(places) <= _MANY else top + _RUG
-    return [tag("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="threshold") for x in sorted(set(places))]
+    bottom, name = (top + _ROOM, "threshold") if len(places) <= _MANY else (top + _RUG, "threshold one")
+    return [tag("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_=name) for x in sorted(set(places))]
 
 
 def _labels(marks: list[dict[str, Any]], scale: _Scale) -> tuple[list[tuple[int, Markup]], int]:
