@@ -104,8 +104,13 @@ class Change:
         }
 
 
-def what_if(view: View, rules: Sequence[str]) -> dict[str, Any]:
+def what_if(view: View, rules: Sequence[str], *, choice_rows: int = CHOICE_ROWS) -> dict[str, Any]:
     """Documents, bytes and tokens (null without a token column) kept by the run and under the changed rules.
+
+    Args:
+        view: the run.
+        rules: such as `stats.words>=50`.
+        choice_rows: about how many documents a choice holds in memory.
 
     Returns:
         run, rules (each with its effect), before and after (documents, bytes, tokens, rejected, reasons), and how many
@@ -132,7 +137,7 @@ def what_if(view: View, rules: Sequence[str]) -> dict[str, Any]:
             after.update({reason: c.failed for reason, c in count(status, [r.reason for r in policy.plain]).items()})
             before.update(_tally(table[REASONS]))
         for choice in policy.one_of:
-            after[choice.reason] += _choose(view, choice, kept)
+            after[choice.reason] += _choose(view, choice, kept, choice_rows)
         was, would, moved = _totals(view, kept)
         del kept
     names = [r.reason for r in policy.plain] + [c.reason for c in policy.one_of]
@@ -241,9 +246,9 @@ def _tally(reasons: pa.ChunkedArray) -> dict[str, int]:
     return dict(zip(tally.field(0).to_pylist(), tally.field(1).to_pylist(), strict=True))
 
 
-def _choose(view: View, choice: BoundOneOf, kept: NDArray[np.bool_]) -> int:
+def _choose(view: View, choice: BoundOneOf, kept: NDArray[np.bool_], choice_rows: int) -> int:
     """Take the losers of a choice out of `kept`; gives how many."""
-    rounds = max(1, -(-int(np.count_nonzero(kept)) // CHOICE_ROWS))
+    rounds = max(1, -(-int(np.count_nonzero(kept)) // choice_rows))
     gone = 0
     for number in range(rounds):
         tables = [_candidates(view, shard, start, choice, kept, (number, rounds)) for start, shard in _starts(view)]
@@ -262,9 +267,7 @@ def _candidates(
     """A shard's kept rows whose cluster belongs to this part of the clusters."""
     value = None if choice.by == FIRST else SIZE if choice.by == LONGEST else choice.by
     table = view.read(shard, list(dict.fromkeys([choice.cluster, "path", "ordinal", *([value] if value else [])])))
-    number, rounds = part
     chosen = np.array(kept[start : start + shard.rows]) & table[choice.cluster].is_valid().to_numpy()
-    chosen &= partition_of(table[choice.cluster], rounds) == number if rounds > 1 else True
     columns = {
         "row": pa.array(np.arange(start, start + shard.rows)),
         "cluster": table[choice.cluster],
@@ -274,7 +277,9 @@ def _candidates(
     }
     if value:
         columns["value"] = table[value]
-    return pa.table(columns).filter(pa.array(chosen))
+    found = pa.table(columns).filter(pa.array(chosen))
+    number, rounds = part
+    return found.filter(pa.array(partition_of(found["cluster"], rounds) == number)) if rounds > 1 else found
 
 
 def _totals(view: View, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
