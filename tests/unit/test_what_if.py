@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -7,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import what_if as module
 from pipelines.shards import Shard
 from pipelines.what_if import what_if
 from stages.errors import SpecError
@@ -58,7 +58,7 @@ class Rows:
 
     @property
     def policy(self) -> BoundPolicy:
-        return bind(parse_keep(KEEP), FIELDS, {}, "text", lambda name: pytest.fail(name))
+        return bind(parse_keep(KEEP), FIELDS, {}, "text", pytest.fail)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -67,7 +67,7 @@ class Rows:
     @property
     def shards(self) -> Sequence[Shard]:
         ends = sorted({min(c, len(self.rows)) for c in self.cuts} | {0, len(self.rows)})
-        return [Shard(str(a), "", b - a, 0, "web") for a, b in zip(ends, ends[1:], strict=False)]
+        return [Shard(str(a), "", b - a, 0, "web") for a, b in pairwise(ends)]
 
     def read(self, shard: Shard, columns: Sequence[str]) -> pa.Table:
         start = int(shard.digest)
@@ -138,11 +138,7 @@ def test_the_answer_is_that_of_a_run_with_the_changed_rules(
 def test_choices_that_are_made_in_rounds_give_the_same_answer(documents: list[dict[str, Any]], rows: int) -> None:
     view = Rows(judged(documents, 3, percentile([d["stats.words"] for d in documents], 90)))
 
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # a bound, not behaviour: a corpus beyond a million rows is no unit test
-        patch.setattr(module, "CHOICE_ROWS", rows)
-        in_rounds = what_if(view, [])
+    in_rounds = what_if(view, [], choice_rows=rows)
 
     assert in_rounds == what_if(view, [])
     assert in_rounds["before"] == in_rounds["after"]
