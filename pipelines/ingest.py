@@ -41,8 +41,6 @@ MALFORMED = pa.schema(
 )
 _MALFORMED_GROUP = 10_000
 
-_Kind = type[BaseException] | None
-
 #: Columns of a shard with few distinct values.
 _REPETITIVE = ["source", "path", "snapshot", "domain", "license", "lang"]
 
@@ -170,7 +168,9 @@ class _Shards:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: _Kind, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._open is not None:
             self._open.__exit__(kind, error, trace)
 
@@ -221,7 +221,9 @@ class _MalformedFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: _Kind, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._open is not None:
             self._open.__exit__(kind, error, trace)
 

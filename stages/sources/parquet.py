@@ -87,7 +87,7 @@ class _Plan:
         self.columns = [self._text, *dict.fromkeys(self._mapped.values()), *self._meta]
 
     def _check(self, schema: pa.Schema, wanted: list[str]) -> None:
-        there = ", ".join(f"{f.name}: {f.type}" for f in schema) or "none"
+        there = ", ".join(f"{f.name}: {_values(f.type)}" for f in schema) or "none"
         advice = f"(columns: {there}); name the column of text in the source: `fields: {{text: COLUMN}}`"
         if self._text not in schema.names:
             raise DataError(f"{self._path} has no column {self._text!r} {advice}", path=self._path)
@@ -145,9 +145,12 @@ class _Plan:
         rows.malformed(ordinal, reason, f"{self._path} (record {ordinal}): {message}")
 
 
+def _values(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _values(kind)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
