@@ -15,6 +15,7 @@ from typing import Self
 
 from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task
 from pipelines.nursery import Nursery, Worker
+from stages.errors import StageError
 
 
 @dataclass(slots=True)
@@ -87,20 +88,30 @@ class LocalEngine:
             worker = self._idle.pop()
             if worker.lives:
                 return worker
-            if self._nursery is not None:
-                self._nursery.end(worker)
-        return self._fork()
+            worker.end()
+            self._mourn()
+        for _ in range(TRIES):
+            nursery = self._mourn()
+            try:
+                return nursery.fork()
+            except ConnectionError:
+                nursery.dead = True
+        raise StageError(
+            "worker processes die while they start, before any work; the reason stands above, and `tamis doctor` says "
+            "what this machine lacks"
+        )
 
-    def _fork(self) -> Worker:
-        if self._nursery is None:
-            self._nursery = Nursery()
-        try:
-            return self._nursery.fork()
-        except ConnectionError:
-            # Something killed the nursery, and with it every worker; their tasks come back as crashes.
+    def _mourn(self) -> Nursery:
+        """The nursery, or a new one where something killed it; no worker of the old one may take a task then."""
+        if self._nursery is not None and not self._nursery.dead:
+            return self._nursery
+        if self._nursery is not None:
             self._nursery.close()
-            self._nursery = Nursery()
-            return self._nursery.fork()
+        for worker in self._idle:
+            worker.end()
+        self._idle.clear()
+        self._nursery = Nursery()
+        return self._nursery
 
     def _step(self, seconds: float | None, again: deque[_Job]) -> Iterator[Outcome]:
         """Wait for something to happen and yield what is decided by it."""
@@ -143,5 +154,6 @@ class LocalEngine:
     def _end(self, worker: Worker) -> str:
         """End a busy worker and say how it ended."""
         del self._busy[worker.pid]
-        assert self._nursery is not None
-        return self._nursery.end(worker)
+        how = worker.end()
+        self._mourn()
+        return how

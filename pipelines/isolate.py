@@ -136,4 +136,4 @@ class _Isolation:
 
     def _drop(self, worker: Worker) -> str:
         self._worker = None
-        return self._nursery.end(worker)
+        return worker.end()

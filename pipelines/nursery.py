@@ -14,10 +14,13 @@ from typing import Any, Self
 
 from pipelines.worker import FORK, PAIR, REAP
 
-#: One worker a core, so libraries must not start threads of their own.
+#: One worker a core, so libraries must not start threads of their own, least of all in the process that forks.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
-) | {"TOKENIZERS_PARALLELISM": "false"}
+) | {"TOKENIZERS_PARALLELISM": "false", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+#: How a worker ended whose nursery died first.
+GONE = "ended with the process that started it"
 
 
 @dataclass
@@ -26,16 +29,21 @@ class Worker:
 
     pid: int
     socket: Connection
+    nursery: "Nursery"
     task: Any = None
     started: float = 0.0
     sent: int = 0
     ended: str | None = None
 
-    def kill(self) -> None:
-        """End the process, unless it was reaped: its id may belong to another then."""
+    def end(self) -> str:
+        """Kill the process, if it still lives, and say how it ended."""
         if self.ended is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            if not self.nursery.dead:  # else the kernel has ended the worker, and its id may belong to another process
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            self.socket.close()
+            self.ended = self.nursery.reap(self.pid)
+        return self.ended
 
     @property
     def lives(self) -> bool:
@@ -54,6 +62,7 @@ class Nursery:
     """The process that forks workers. Starting it returns at once; the first fork waits until it is warm."""
 
     def __init__(self) -> None:
+        self.dead = False
         ours, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
@@ -76,24 +85,20 @@ class Nursery:
         with theirs:
             socket.send_fds(self._control, [FORK], [theirs.fileno()])
         pid, _ = self._reply()
-        worker = Worker(pid, Connection(ours.detach()))
+        worker = Worker(pid, Connection(ours.detach()), self)
         worker.send(pickle.dumps(memory_bytes))
         return worker
 
-    def end(self, worker: Worker) -> str:
-        """Kill a worker, if it still lives, and say how it ended."""
-        if worker.ended is None:
-            worker.kill()
-            worker.socket.close()
-            worker.ended = self._reap(worker.pid)
-        return worker.ended
-
-    def _reap(self, pid: int) -> str:
+    def reap(self, pid: int) -> str:
+        """Wait for a killed worker and say how it ended; afterwards its id may belong to another process."""
+        if self.dead:
+            return GONE
         try:
             self._control.sendall(REAP + PAIR.pack(pid, 0))
             _, status = self._reply()
         except ConnectionError:
-            return "ended with its parent"
+            self.dead = True
+            return GONE
         code = os.waitstatus_to_exitcode(status)
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
 
