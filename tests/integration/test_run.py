@@ -49,7 +49,8 @@ def exported(path: str) -> dict[str, bytes]:
 
 
 def texts(corpus: Path) -> list[str]:
-    return [json.loads(line)["text"] for f in sorted(corpus.glob("*.jsonl")) for line in f.open(encoding="utf-8")]
+    files = sorted(corpus.glob("*.jsonl"))
+    return [json.loads(line)["text"] for f in files for line in f.read_text(encoding="utf-8").splitlines()]
 
 
 def test_the_export_holds_exactly_the_documents_that_the_rules_keep_in_corpus_order(tamis, spec, corpus, tmp_path):
