@@ -77,6 +77,59 @@ def corpus(write_jsonl: WriteJsonl) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished run over a small hostile corpus: scripts, copies, ids used twice, malformed lines, markup."""
+    from pipelines.api import run, view  # noqa: PLC0415  # only tests of readers need a run
+    from pipelines.run import Options  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("finished")
+    for name, lines in _hostile_files().items():
+        (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    spec = {
+        "name": "hostile",
+        "source": {"kind": "jsonl", "path": str(folder / "*.jsonl"), "shard_bytes": 8_000},
+        "measure": {
+            "clean": {"kind": "normalize", "ftfy": False, "control": False},
+            "copies": {"kind": "exact_duplicates"},
+        },
+        "keep": [
+            {"column": "leaving.bytes", "ge": 100, "on_null": "drop", "reason": "size/short", "cite": "<i>ours</i>"},
+            {"column": "leaving.bytes", "le": "p80", "per": "lang", "on_null": "keep", "reason": "size/long"},
+            {"column": "lang", "in": ["en", "ja", "ar", "ru"], "on_null": "keep", "reason": "language"},
+            {"column": "clean.changed", "eq": False, "on_null": "keep", "where": {"lang": "ru"}, "reason": "untidy"},
+            {"one_of": "copies.cluster", "by": "longest", "reason": "copy"},
+        ],
+    }
+    done = run(spec, store=folder / "store", options=Options("local", 2))
+    return view(done["run"], store=folder / "store")
+
+
+def _hostile_files() -> dict[str, list[str]]:
+    """Lines of two files: 130 documents and 3 lines that are none."""
+    sentences = {
+        "en": "The sieve lets the fine flour through and keeps the bran. ",
+        "ja": "篩は細かい粉を通し、ふすまを残す。",
+        "ar": "المنخل يمرر الدقيق الناعم ويحتفظ بالنخالة. ",
+        "ru": "Сито пропускает мелкую муку. 🌾 е\u0301  \n",
+        "fr": "Le tamis laisse passer la farine fine. ",
+        None: "👩\u200d🌾 नमस्ते दुनिया ",
+    }
+    langs = list(sentences)
+    records = [
+        {"id": f"doc-{i}", "lang": langs[i % 6], "text": sentences[langs[i % 6]] * (1 + i % 11) + str(i), "n": i}
+        for i in range(100)
+    ]
+    records += [{"id": f"copy-{i}", "lang": "en", "text": sentences["en"] * 4} for i in range(20)]
+    markup = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe\u202c \x1b[31m \x07 "
+    hostile = {"id": "<b onclick=x>id</b>\u202e", "url": "javascript:alert(3)", "source": "<u>src</u>", "lang": "en"}
+    records += [{**hostile, "text": markup * 2 + f"[bold]{i}[/bold] {{{{7*7}}}} z" + "\u0301" * 40} for i in range(8)]
+    records += [{"id": "twice", "lang": "en", "text": sentences["en"] * 3 + name} for name in ("one", "two")]
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    broken = ['{"id": "cut", "text": "no end', '{"id": "no-text", "title": "<b>x</b>"}', "[1, 2, 3]"]
+    return {"a.jsonl": lines[:70] + broken, "b.jsonl": lines[70:]}
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, Any]]:
     """A real S3 server on loopback. While it runs, the environment names it, so that `s3://` opens there."""
     program = shutil.which("moto_server", path=str(Path(sys.executable).parent))
