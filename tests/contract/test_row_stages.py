@@ -22,6 +22,16 @@ def test_result_does_not_depend_on_batching(row: Any) -> None:
         assert pa.Table.from_batches(parts).combine_chunks().to_batches() == [whole]
 
 
+def test_a_large_batch_gives_what_its_parts_give(row: Any) -> None:
+    """Large enough that buffers grow, and that memory which was let go of too early is used again."""
+    batch = row.batch()
+    answers = row.run(batch)
+
+    large = row.run(pa.Table.from_batches([batch] * 40).combine_chunks().to_batches()[0])
+
+    assert all(large.slice(i * batch.num_rows, batch.num_rows) == answers for i in range(40))
+
+
 def test_result_does_not_depend_on_where_a_batch_begins_in_its_buffers(row: Any) -> None:
     batch = row.batch()
     answers = row.run(batch)
