@@ -1,5 +1,9 @@
 """C4's line rules: which lines of a document stay, how they read without citations, and what is left."""
 
+# ruff: noqa: FBT001, PLR0917, PLR1714 - numba takes positions; numba takes flat arguments; numba compares faster than it searches
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 from typing import Any
 
 import numpy as np
@@ -95,7 +99,9 @@ def _is_ended(data: int, lo: int, hi: int, apostrophe: bool) -> bool:
 
 
 @inner()
-def _judge(data: int, lo: int, hi: int, t: int, words: int, ended: bool, least: int, row: NDArray[Any], out: int) -> bool:
+def _judge(
+    data: int, lo: int, hi: int, t: int, words: int, ended: bool, least: int, row: NDArray[Any], out: int
+) -> bool:
     """Count one line whose words are short enough; gives whether it stays under the rules without end marks."""
     row[2] += not ended
     if words < least:

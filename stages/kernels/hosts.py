@@ -4,6 +4,10 @@ An optional scheme, an optional `user@`, then an IPv4 address of the public rang
 domain, an optional port, an optional path. Linear in the length of the piece: no host holds an `@`.
 """
 
+# ruff: noqa: PLR1714 - numba compares faster than it searches
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import numpy as np
 
 from stages.kernels import unicode as u

@@ -5,6 +5,10 @@ the length before found a repeat; on ordinary text nearly all the work is one ta
 an n-gram's hash is that of its first n - 1 words and its last word, so n-grams are equal when all their words are.
 """
 
+# ruff: noqa: FBT001, PLR0917 - numba takes positions; numba takes flat arguments
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 from typing import Any
 
 import numpy as np

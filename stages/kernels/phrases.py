@@ -3,6 +3,10 @@
 Deviation: `str.lower` also turns the Kelvin sign into k; here only ASCII letters have a lower case.
 """
 
+# ruff: noqa: PLR1714 - numba compares faster than it searches
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import numpy as np
 
 from stages.kernels.peek import inner, u8

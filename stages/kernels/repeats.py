@@ -1,5 +1,8 @@
 """Lines and paragraphs that repeat an earlier one."""
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 from typing import Any
 
 import numpy as np

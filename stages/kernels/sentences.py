@@ -1,5 +1,8 @@
 """Sentences of a line as spaCy's sentencizer splits them: after a word that is an end mark, before the next word that is no punctuation."""
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import numpy as np
 
 from stages.kernels import unicode as u

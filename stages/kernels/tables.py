@@ -1,5 +1,8 @@
 """Open-addressing sets of 64-bit hashes, sized to the document and used again for the next one."""
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 from typing import Any
 
 import numpy as np

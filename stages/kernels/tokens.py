@@ -1,5 +1,8 @@
 """Every word of a batch, once: its hash, its length and what it is made of."""
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import threading
 from typing import Any
 

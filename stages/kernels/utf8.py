@@ -3,6 +3,9 @@
 `data` is the address of the bytes, `t` that of the tables (see `lexicon`), spans are `lo` to `hi`.
 """
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import numpy as np
 
 from stages.kernels.peek import inner, kernel, u8, u16, u32, u64

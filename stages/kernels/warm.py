@@ -12,11 +12,12 @@ def compile_all(progress: Callable[[str, int, int], None] | None = None) -> None
 
     At most 20 s on a fresh machine, well under a second later.
     """
-    from stages.text.repetition import Repetition  # noqa: PLC0415 - stages import kernels when they open
+    from stages.text.c4 import C4  # noqa: PLC0415 - stages import kernels when they open
+    from stages.text.repetition import Repetition  # noqa: PLC0415 - the same
     from stages.text.text_stats import TextStats  # noqa: PLC0415 - the same
 
     batch = pa.record_batch({"text": pa.array([_TEXT, ""])})
-    stages = (TextStats(), Repetition())
+    stages = (TextStats(), Repetition(), C4())
     for done, stage in enumerate(stages, 1):
         stage.open()(batch)
         if progress is not None:

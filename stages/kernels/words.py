@@ -9,6 +9,10 @@ Words wait as 64-bit numbers at the address `out`: whether the word is of the le
 highest bit, then its first byte in 31 bits, then the byte after it in 32.
 """
 
+# ruff: noqa: PLR0911, PLR1714 - early returns keep branches flat; numba compares faster than it searches
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import numpy as np
 
 from stages.kernels import unicode as u
@@ -138,7 +142,7 @@ def _infix(data: int, i: int, hi: int, flags: int, width: int, last: int, t: int
     j = i + width
     if j >= hi:
         return 0
-    after, after_width = flags_at(data, j, hi, t)
+    after, _ = flags_at(data, j, hi, t)
     if b == 46:
         return 1 if last & (_LOWER | _QUOTE) and after & (_UPPER | _QUOTE) else 0
     if last & _DIGIT and (after & _DIGIT or u8(data, j) == 45) and (b == 43 or b == 45 or b == 42 or b == 94):
@@ -151,15 +155,20 @@ def _infix(data: int, i: int, hi: int, flags: int, width: int, last: int, t: int
 
 
 @inner()
+def _is_dash(data: int, i: int) -> bool:
+    """Whether the three bytes from `i` on are an em dash."""
+    return u8(data, i) == 0xE2 and u8(data, i + 1) == 0x80 and u8(data, i + 2) == 0x94
+
+
+@inner()
 def _long_dash(data: int, i: int, j: int, hi: int, t: int) -> int:
     """Bytes of two or three hyphens, or of two dashes, from `i` on, where a letter follows; 0 for none."""
     n = j
     if u8(data, i) == 45:
         while n < hi and n < i + 3 and u8(data, n) == 45:
             n += 1
-    elif j + 3 <= hi and u8(data, i) == 0xE2 and u8(data, i + 2) == 0x94:
-        if u8(data, j) == 0xE2 and u8(data, j + 1) == 0x80 and u8(data, j + 2) == 0x94:
-            n = j + 3
+    elif j + 3 <= hi and _is_dash(data, i) and _is_dash(data, j):
+        n = j + 3
     if n == j or n >= hi:
         return 0
     after, _ = flags_at(data, n, hi, t)

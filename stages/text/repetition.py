@@ -52,6 +52,7 @@ class Repetition(RowStage):
     )  # fmt: skip
 
     words: Literal["spacy", "whitespace"] = "spacy"
+    definition: Literal["datatrove-0.10"] = "datatrove-0.10"
 
     def open(self) -> Kernel:
         """Compile or load the kernels."""
@@ -66,7 +67,7 @@ class Repetition(RowStage):
             data, offsets = buffers(batch[self.text])
             hashes, sizes, _, begins = words_of(batch[self.text], rule)
             of_lines = repeats.count_repeats(data, offsets, block)
-            of_words = ngrams.count_ngrams(hashes, sizes, begins, False)
+            of_words = ngrams.count_ngrams(hashes, sizes, begins, False)  # noqa: FBT003 - numba takes positions
             counts = dict(zip(ngrams.NGRAM_COUNTS, of_words.T, strict=True))
             return _columns(counts | dict(zip(repeats.REPEAT_COUNTS, of_lines.T, strict=True)))
 
