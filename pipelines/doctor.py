@@ -90,7 +90,7 @@ def _folders(store: str | None) -> Iterator[Check]:
 
 def _writable(name: str, place: Path, advice: str) -> Check:
     there = _existing(place)
-    return Check(name, os.access(there, os.W_OK), str(place), advice)
+    return Check(name, there.is_dir() and os.access(there, os.W_OK), str(place), advice)
 
 
 def _existing(place: Path) -> Path:

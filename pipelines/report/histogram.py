@@ -120,7 +120,7 @@ def binned(column: str, values: Reals, thresholds: list[float], *, whole: bool) 
     low, middle, high = np.quantile(values, [_TAIL, 0.5, 1 - _TAIL])
     low, high = min(low, *thresholds, high), max(high, *thresholds, low)
     if low >= 0 and high > _SKEW * max(middle, 1.0 if whole else 1e-9) and high > 1:
-        return Histogram(column, "log", log_edges(values, low, high, whole=whole), whole)
+        return Histogram(column, "log", log_edges(values, [t for t in thresholds if t > 0], high, whole=whole), whole)
     return Histogram(column, "linear", linear_edges(low, high, whole=whole), whole)
 
 
@@ -139,11 +139,11 @@ def linear_edges(low: float, high: float, *, whole: bool) -> Reals:
     return np.array([round(k * step, digits) for k in range(first, max(last, first + 1) + 1)])
 
 
-def log_edges(values: Reals, low: float, high: float, *, whole: bool) -> Reals:
-    """Edges in a geometric row, ten a decade; zeros fall below the first edge."""
+def log_edges(values: Reals, thresholds: list[float], high: float, *, whole: bool) -> Reals:
+    """Edges in a geometric row, ten a decade or fewer, from the least usual value; zeros fall below the first."""
     positive = values[values > 0]
     least = float(np.quantile(positive, _TAIL)) if len(positive) else high / 10
-    least = max(1.0 if whole else high / 1e6, min(least, low if low > 0 else least))
+    least = min([max(1.0 if whole else high / 1e6, least), *thresholds])
     first = math.floor(_PER_DECADE * math.log10(least) + 1e-9)
     last = max(math.ceil(_PER_DECADE * math.log10(high) - 1e-9), first + 1)
     every = max(1, round((last - first) / _BINS))

@@ -10,6 +10,8 @@ from pipelines.doctor import Check
 from pipelines.quantities import count, duration, size, value
 from pipelines.terminal.parts import KEPT, REJECTED, SOFT, plain, table
 
+#: Columns of a stage in the table of all stages.
+_COLUMNS_SHOWN = 6
 ROLES = ("source", "row", "corpus", "sink")
 
 
@@ -43,7 +45,9 @@ def stages_table(stages: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Every stage with the columns it writes, their units and which direction is better."""
     made = table("kind", "role", "columns", "what it measures")
     for stage in sorted(stages, key=lambda s: (ROLES.index(s["role"]), s["kind"])):
-        columns = Text("\n").join(_column(c) for c in stage["columns"])
+        columns = Text("\n").join(_column(c) for c in stage["columns"][:_COLUMNS_SHOWN])
+        if len(stage["columns"]) > _COLUMNS_SHOWN:
+            columns.append(f"\nand {len(stage['columns']) - _COLUMNS_SHOWN} more: tamis stages {stage['kind']}", SOFT)
         made.add_row(Text(stage["kind"], "bold"), Text(stage["role"], SOFT), columns, plain(stage["summary"]))
     return made
 

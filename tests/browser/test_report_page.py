@@ -1,0 +1,162 @@
+"""The report in a real browser: on a phone and a desk, light and dark, on paper, with and without a mouse."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDTHS = (320, 380, 768, 1280)
+
+
+def _program():
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def _install():
+    """Install Debian's browser where that is possible, as in CI."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    for command in (
+        ["update", "-qq"],
+        ["install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-noto-core"],
+    ):
+        done = subprocess.run(["apt-get", *command], capture_output=True, timeout=240, check=False)
+        if done.returncode:
+            return
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
+    if _program() is None:
+        _install()
+    if _program() is None:
+        pytest.skip("no browser: install Debian's chromium")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=_program(), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(finished_run):
+    return Path(f"{finished_run.store.url}/runs/{finished_run.run}/report.html").resolve().as_uri()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open the report in a window of some width and colour scheme; gives the page and what went wrong on it."""
+    contexts = []
+
+    def show(width, scheme="light", **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
+        contexts.append(context)
+        page = context.new_page()
+        wrong = []
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: None if request.url == address else wrong.append(request.url))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.goto(address)
+        return page, wrong
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def channels(page, expression):
+    """Red, green and blue of a computed colour."""
+    text = page.evaluate(expression)
+    return [float(part) for part in text[text.index("(") + 1 : -1].replace(",", " ").split()[:3]]
+
+
+def luminance(rgb):
+    """Relative luminance (WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (x / 255 for x in rgb)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_is_never_wider_than_the_window(opened, width):
+    page, _ = opened(width)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_asks_for_nothing_and_complains_of_nothing(opened):
+    page, wrong = opened(1280)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    page.mouse.move(300, 600)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("part", ["h1", ".note", ".reasons", ".tiles .kept dd", ".tiles .rejected dd", ".values"])
+def test_text_can_be_read_in_light_and_dark(opened, scheme, part):
+    page, _ = opened(1280, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    text = luminance(channels(page, f"getComputedStyle(document.querySelector('{part}')).color"))
+    ground = luminance(channels(page, "getComputedStyle(document.querySelector('section')).backgroundColor"))
+    assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
+    assert (ground > 0.5) == (scheme == "light")
+
+
+def test_a_phone_gets_its_own_drawing_of_the_flow(opened):
+    page, _ = opened(380)
+    assert page.locator(".sankey.narrow").is_visible()
+    assert not page.locator(".sankey.wide").is_visible()
+
+
+def test_labels_of_the_flow_stay_inside_the_drawing(opened):
+    page, _ = opened(380)
+    outside = """() => {
+        const drawing = document.querySelector('.sankey.narrow');
+        const right = drawing.getBoundingClientRect().right + 1;
+        return [...drawing.querySelectorAll('text')].filter(t => t.getBoundingClientRect().right > right).map(t => t.textContent);
+    }"""
+    assert page.evaluate(outside) == []
+
+
+def test_touching_a_bar_tells_its_numbers(opened):
+    page, _ = opened(380, has_touch=True)
+    bar = page.locator(".histogram g[data-tip]").first
+    bar.scroll_into_view_if_needed()
+    bar.locator(".hit").dispatch_event("pointerdown", {"clientX": 120, "clientY": 300})
+    assert page.locator(".tip").is_visible()
+    assert page.locator(".tip").inner_text() == bar.get_attribute("data-tip")
+
+
+def test_the_page_says_everything_without_its_script(opened):
+    page, _ = opened(1280, java_script_enabled=False)
+    assert page.locator("section").count() >= 7
+    assert page.locator("h1").inner_text().startswith("Of 133 documents, 58 stayed")
+
+
+def test_paper_shows_what_was_folded_away(opened):
+    page, _ = opened(1280)
+    assert page.locator("details:not([open])").count() > 0
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() > 0
+
+
+def test_text_from_right_to_left_runs_from_right_to_left(opened):
+    page, _ = opened(1280)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    arabic = page.locator("article pre", has_text="المنخل").first
+    assert arabic.evaluate("e => getComputedStyle(e).direction") == "rtl"
