@@ -6,6 +6,7 @@ part that begins with one. A path to a folder means every file below it.
 
 import os
 import re
+import stat
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from stages.errors import DataError, SpecError
 
 _WILD = re.compile(r"[*?\[]")
 _ANY_DEPTH = "**"
+_EVERYBODY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 #: Says whether a resolved folder or file may be read.
 Allowed = Callable[[str], bool]
@@ -149,19 +151,19 @@ class _Walk:
         if entry.is_symlink():
             _must_be_allowed(os.path.realpath(entry.path), entry.path, self.allowed)
         try:
-            stat = entry.stat()
+            status = entry.stat()
         except OSError as error:
             message = f"the input {shown(entry.path)} cannot be read: {error.strerror}; repair or remove it"
             raise DataError(message, path=shown(entry.path)) from error
-        if not entry.is_file():
+        if not stat.S_ISREG(status.st_mode):
             message = f"the input {shown(entry.path)} is not a regular file; remove it or name a narrower path"
             raise DataError(message, path=shown(entry.path))
-        if not os.access(entry.path, os.R_OK):
+        if status.st_mode & _EVERYBODY != _EVERYBODY and not os.access(entry.path, os.R_OK):
             message = f"the input {shown(entry.path)} cannot be read: permission denied; give this user the right to"
             raise DataError(message, path=shown(entry.path))
         self.found.paths.append(entry.path[self._cut :])
-        self.found.sizes.append(stat.st_size)
-        self.found.times.append(stat.st_mtime_ns)
+        self.found.sizes.append(status.st_size)
+        self.found.times.append(status.st_mtime_ns)
 
 
 def shown(path: str) -> str:

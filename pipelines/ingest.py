@@ -22,7 +22,7 @@ from pipelines.inputs import PackFiles
 from pipelines.store import Store
 from stages.document import DOCUMENT
 from stages.errors import DataError
-from stages.sources.base import Source
+from stages.sources.base import Small, Source
 from stages.sources.rows import Malformed, Rows, Segment
 
 #: Hex digits of a shard's name: the start of the SHA-256 of its file.
@@ -39,6 +39,9 @@ MALFORMED = pa.schema(
         pa.field("message", pa.string(), nullable=False),
     ]
 )
+#: Files of up to so many stored bytes are held whole, so many bytes together.
+SMALL_BYTES = 1 << 16
+SMALL_TOGETHER = 1 << 20
 _MALFORMED_GROUP = 10_000
 
 #: Columns of a shard with few distinct values.
@@ -69,10 +72,7 @@ class IngestPack:
             rejected = stack.enter_context(_MalformedFile(attempt, self.source_name, self.source.max_malformed))
             shards = stack.enter_context(_Shards(attempt, self.source_name, self._shard_limit()))
             rows = Rows(self.source_name, shards.limit, shards.write, rejected.add)
-            for file in self.files:
-                rows.begin(file.path)
-                self.source.read(file, rows)
-                file.check()
+            self._read(rows)
             rows.flush()
             shards.close()
             malformed = rejected.close()
@@ -88,6 +88,25 @@ class IngestPack:
                     "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 }
             )
+
+    def _read(self, rows: Rows) -> None:
+        """Read every file in order; small ones are held and read together."""
+        small: list[Small] = []
+        held = 0
+        for file in self.files:
+            if file.size <= SMALL_BYTES:
+                data = file.content()
+                small += [Small(file.path, data)] if data else []
+                held += file.size
+            if held > SMALL_TOGETHER or (small and file.size > SMALL_BYTES):
+                self.source.read_many(small, rows)
+                small, held = [], 0
+            if file.size > SMALL_BYTES:
+                rows.begin(file.path)
+                self.source.read(file, rows)
+                file.check()
+        if small:
+            self.source.read_many(small, rows)
 
     def _shard_limit(self) -> int:
         """Files packed together make one shard, unless they hold far more text than was estimated."""

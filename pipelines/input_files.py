@@ -24,6 +24,9 @@ class InputFile(Input, Protocol):
     def version(self) -> str:
         """What changes when the content does."""
 
+    def content(self) -> bytes:
+        """All stored bytes of the frozen version, at once."""
+
     def check(self) -> None:
         """Raise DataError unless the file is the frozen version."""
 
@@ -55,6 +58,25 @@ class LocalInput:
             raise self._unreadable(error) from error
         finally:
             os.close(descriptor)
+
+    def content(self) -> bytes:
+        """All stored bytes, for small files: a look at the file after reading tells that it was the frozen version.
+
+        Raises:
+            DataError: the file is gone, unreadable or no longer the frozen version.
+        """
+        try:
+            descriptor = os.open(self.uri, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.read(descriptor, self.size + 1)
+                self._same(os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if len(data) != self.size:
+            raise changed(self.uri)
+        return data
 
     def open(self) -> BinaryIO:
         """The stored bytes with random access."""

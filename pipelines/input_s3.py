@@ -80,6 +80,10 @@ class S3Input:
         if held:
             yield bytes(held)
 
+    def content(self) -> bytes:
+        """All stored bytes, for small objects."""
+        return b"".join(self.blocks())
+
     def open(self) -> BinaryIO:
         """The stored bytes with random access, by ranged requests."""
         self.check()

@@ -6,7 +6,9 @@ malformed, with a reason and a position; what was never meant to be one is repor
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Annotated, Any, BinaryIO, Protocol
 
 from pydantic import Field, field_validator
@@ -35,6 +37,27 @@ class Input(Protocol):
 
     def open(self) -> BinaryIO:
         """The stored bytes as a file with random access."""
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A file that is held whole, because there may be a million of them."""
+
+    path: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
+        return len(self.data)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The stored bytes, as one block."""
+        return iter((self.data,))
+
+    def open(self) -> BinaryIO:
+        """The stored bytes as a file with random access."""
+        return BytesIO(self.data)
 
 
 class Source(Stage):
@@ -82,3 +105,9 @@ class Source(Stage):
             DataError: the file as a whole cannot be read as this kind; says what to write in the spec.
         """
         raise NotImplementedError
+
+    def read_many(self, files: Sequence[Small], rows: Rows) -> None:
+        """Add every record of small files, the same rows as `read` gives; overridden where that is faster."""
+        for file in files:
+            rows.begin(file.path)
+            self.read(file, rows)

@@ -214,8 +214,8 @@ def _frame(feed: _Feed, where: str) -> Iterator[bytes]:
             reason = "crc" if "checksum" in str(error) else "corrupt"
             raise Flaw(reason, f"corrupt data before byte {feed.position} {where}: {error}") from error
         size += len(block)
-        if block:
-            yield block
+        for at in range(0, len(block), BLOCK):
+            yield block[at : at + BLOCK]
     feed.back(len(frame.unused_data))
 
 

@@ -1,12 +1,13 @@
 """One JSON object a line: plain, gzip or zstd."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import orjson
 
 from stages.sources import json_columns
-from stages.sources.base import Input, Source
+from stages.sources.base import Input, Small, Source
 from stages.sources.decompress import Flaw, plain
 from stages.sources.encoding import utf8
 from stages.sources.lines import TooLong, line_blocks
@@ -15,6 +16,10 @@ from stages.sources.rows import Row, Rows
 
 #: After so many blocks that Arrow's reader declined, the rest of a file is read line by line at once.
 DECLINED_BLOCKS = 3
+
+
+#: A line that is not empty; runs of empty ones are passed over at once.
+_LINE = re.compile(rb"[^\n]+")
 
 
 class Jsonl(Source):
@@ -49,6 +54,17 @@ class Jsonl(Source):
             message = f"{file.path}, after {one.ordinal} records: {flaw.message}"
             rows.malformed(one.ordinal, flaw.reason, message)
 
+    def read_many(self, files: Sequence[Small], rows: Rows) -> None:
+        """Add every line of small files, as one text where all of it is plain and good."""
+        texts = [f.data if f.data.endswith(b"\n") else f.data + b"\n" for f in files]
+        batch = None
+        if all(text.startswith(b"{") for text in texts):
+            batch = json_columns.reader(self.fields, self.max_document_bytes)(b"".join(texts), 0)
+        if batch is None:
+            super().read_many(files, rows)
+        else:
+            rows.add_files([f.path for f in files], [text.count(b"\n") for text in texts], batch)
+
 
 class _OneByOne:
     """The careful reader of one file's lines."""
@@ -67,14 +83,18 @@ class _OneByOne:
             self.number += 1
             self._refuse(_too_long(block.bytes))
             return
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+        if block.isspace():
+            self.number += block.count(b"\n")
+            return
         limit = self._max_bytes
-        for line in lines:
-            self.number += 1
-            if not line or line.isspace():
+        at, number = 0, self.number + 1
+        for found in _LINE.finditer(block):
+            line = found[0]
+            number += block.count(b"\n", at, found.start())
+            at = found.start()
+            if line.isspace():
                 continue
+            self.number = number
             try:
                 if len(line) > limit:
                     raise _too_long(len(line))
@@ -83,6 +103,7 @@ class _OneByOne:
                 self._refuse(why)
             else:
                 self.ordinal += 1
+        self.number = number - 1 + block.count(b"\n", at) + (not block.endswith(b"\n"))
 
     def _refuse(self, why: Refused) -> None:
         where = f"{self._path}, line {self.number} (record {self.ordinal})"

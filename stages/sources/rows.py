@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from stages.document import DOCUMENT
 
@@ -81,22 +82,52 @@ class Rows:
             self.flush()
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
-        """Add the documents of a batch with the columns `ROWS`, none of whose texts is null."""
+        """Add documents of the current file as a batch with the columns `ROWS`, none of whose texts is null."""
         ends = _ends(batch["text"])
         at = 0
         while at < batch.num_rows:
-            before = ends[at]
-            full = int(np.searchsorted(ends[1:], before + self._limit - self._bytes)) + 1
-            stop = min(full, at + GROUP_ROWS - self._count, batch.num_rows)
-            self._settle()
+            stop = self._full(ends, at)
             if self._count == self._begun[2]:
                 self._begun[1] = batch["ordinal"][at].as_py()
-            self._batches.append(batch.slice(at, stop - at))
-            self._count += stop - at
-            self._bytes += int(ends[stop] - before)
-            if self._bytes >= self._limit or self._count >= GROUP_ROWS:
-                self.flush()
+            self._take(batch, ends, at, stop)
             at = stop
+
+    def add_files(self, paths: list[str], counts: list[int], batch: pa.RecordBatch) -> None:
+        """Add the documents of many files at once, `counts` of each; ordinals are set here."""
+        starts = np.cumsum([0, *counts])
+        ordinals = np.arange(batch.num_rows) - np.repeat(starts[:-1], counts)
+        batch = batch.set_column(0, ROWS.field(0), pa.array(ordinals))
+        ends = _ends(batch["text"])
+        at = file = 0
+        while at < batch.num_rows:
+            stop = self._full(ends, at)
+            self._close_segment()
+            last = int(np.searchsorted(starts, stop))  # of the files that begin before `stop`, plus one
+            cuts = np.clip(starts[file : last + 1], at, stop)
+            sizes = np.diff(ends[cuts]).tolist()
+            firsts = (cuts[:-1] - starts[file:last]).tolist()
+            rows = np.diff(cuts).tolist()
+            self._segments += [
+                [p, f, r, s] for p, f, r, s in zip(paths[file:last], firsts, rows, sizes, strict=True) if r
+            ]
+            self._begun = ["", 0, self._count + stop - at, self._bytes + int(ends[stop] - ends[at])]
+            self._take(batch, ends, at, stop)
+            file = last - 1 if starts[last] > stop else last
+            at = stop
+
+    def _full(self, ends: NDArray[np.int64], at: int) -> int:
+        """Where the group that is being collected ends in a batch, at the latest at the batch's end."""
+        room = ends[at] + self._limit - self._bytes
+        full = int(np.searchsorted(ends[1:], room)) + 1
+        return min(full, at + GROUP_ROWS - self._count, len(ends) - 1)
+
+    def _take(self, batch: pa.RecordBatch, ends: NDArray[np.int64], at: int, stop: int) -> None:
+        self._settle()
+        self._batches.append(batch.slice(at, stop - at))
+        self._count += stop - at
+        self._bytes += int(ends[stop] - ends[at])
+        if self._bytes >= self._limit or self._count >= GROUP_ROWS:
+            self.flush()
 
     def malformed(self, ordinal: int, reason: str, message: str) -> None:
         """Quarantine a record; the message says what is wrong and where in the file."""
@@ -156,7 +187,7 @@ class Rows:
         return pa.RecordBatch.from_arrays([columns[name] for name in DOCUMENT.names], schema=DOCUMENT)
 
 
-def _ends(texts: pa.StringArray) -> np.ndarray:
+def _ends(texts: pa.StringArray) -> NDArray[np.int64]:
     """Bytes of text before each row, and after the last."""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     return offsets.astype(np.int64) - int(offsets[0])
