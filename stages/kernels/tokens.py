@@ -97,6 +97,7 @@ def find_words(data: Any, offsets: Any, block: Any, rule: int) -> Words:
                 n += 1
             lo = hi
         begins[d + 1] = n
+    scratch[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address
     return hashes[:n], sizes[:n], kinds[:n], begins
 
 
