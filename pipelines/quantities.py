@@ -10,6 +10,10 @@ _MINUTE = 60
 _HOUR = 3600
 #: Below this many units a size or a time gets a decimal.
 _SMALL = 100
+#: Shares nearer to none or all than this are written as such.
+_TINY = 0.001
+#: Reals from here on are written without decimals; below _POINT, with an exponent.
+_BIG, _POINT = 1000, 0.0001
 
 
 def count(n: int) -> str:
@@ -35,9 +39,9 @@ def share(part: float, whole: float) -> str:
     fraction = part / whole
     if fraction in (0, 1):
         return f"{100 * fraction:.0f}{NARROW}%"
-    if fraction < 0.001:
+    if fraction < _TINY:
         return f"<0.1{NARROW}%"
-    if fraction > 0.999:
+    if fraction > 1 - _TINY:
         return f">99.9{NARROW}%"
     return f"{100 * fraction:.1f}{NARROW}%"
 
@@ -80,9 +84,9 @@ def _real(x: float) -> str:
         return str(x)
     if x == 0:
         return "0"
-    if abs(x) >= 1000:
+    if abs(x) >= _BIG:
         return f"{x:,.0f}"
-    if abs(x) < 0.0001:
+    if abs(x) < _POINT:
         return f"{x:.2e}"
     text = f"{x:.{max(0, 3 - math.floor(math.log10(abs(x))))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

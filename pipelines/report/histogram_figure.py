@@ -12,6 +12,8 @@ WIDTH = 332.0
 _ROOM = 98.0  # for the bars
 _LANE, _BOTTOM, _SIDE = 13.0, 24.0, 4.0
 _RUG = 7.0
+_HALF_TICK = 14.0  # half of a long tick label, in pixels
+_LONG = 1e6  # ticks from here on are written with an exponent
 _LETTER = 6.6  # mean width of one in a label, in pixels
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "eq": "=", "in": "in"}
 _TICKS = 4
@@ -163,7 +165,7 @@ def _ticks(scale: _Scale) -> list[float]:
 
 def _tick(number: float, scale: _Scale, floor: float) -> Markup:
     x = scale.x(number)
-    anchor = "start" if x < 14 else "end" if x > WIDTH - 14 else "middle"
+    anchor = "start" if x < _HALF_TICK else "end" if x > WIDTH - _HALF_TICK else "middle"
     line = tag("line", x1=x, x2=x, y1=floor, y2=floor + 4, class_="axis")
-    text = f"{number:.0e}".replace("e+0", "e") if number >= 1e6 else value(round(number, 10))
+    text = f"{number:.0e}".replace("e+0", "e") if number >= _LONG else value(round(number, 10))
     return line + tag("text", text, x=x, y=floor + 18, text_anchor=anchor, class_="tick")
