@@ -4,7 +4,6 @@ Shards are cut by records once they hold `shard_bytes` of text; small files pack
 twice that. The bytes of a shard depend on its documents alone, so its name does too.
 """
 
-import resource
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipelines.commit import Attempt, Record
 from pipelines.inputs import PackFiles
+from pipelines.passes import peak_memory_bytes
 from pipelines.store import Store
 from stages.document import DOCUMENT
 from stages.errors import DataError
@@ -85,7 +85,7 @@ class IngestPack:
                     "bytes_in": sum(s.bytes for s in shards.done),
                     "seconds": time.monotonic() - began,
                     "cpu_seconds": time.process_time() - cpu_began,
-                    "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                    "peak_memory_bytes": peak_memory_bytes(),
                 }
             )
 

@@ -29,7 +29,7 @@ def main(count: int) -> None:
         for name, glob in (("one file", "one/*.jsonl"), (f"{count:,} files", "many/**/*.jsonl")) * 2:
             rates[name] = measure(folder, glob, name)
         one, many = rates.values()
-        print(f"the speed with {count:,} files is {many / one:.2f} of the speed with one file")
+        sys.stdout.write(f"the speed with {count:,} files is {many / one:.2f} of the speed with one file\n")
     finally:
         shutil.rmtree(folder)
 
@@ -63,10 +63,10 @@ def measure(folder: Path, glob: str, name: str) -> float:
         documents += record["documents_in"]
     done = time.perf_counter()
     rate = size / 1e6 / (done - began)
-    print(
+    sys.stdout.write(
         f"{name:>16}: {documents:,} documents, {size / 1e6:.1f} MB of text, {rate:.1f} MB/s, "
         f"{1e6 * (done - began) / documents:.1f} us a document "
-        f"(listing {listed - began:.2f} s, packing {packed - listed:.2f} s, ingest {done - packed:.2f} s)"
+        f"(listing {listed - began:.2f} s, packing {packed - listed:.2f} s, ingest {done - packed:.2f} s)\n"
     )
     return rate
 

@@ -61,7 +61,9 @@ def of_source(store: Store, source: Source) -> Ingested:
         IngestPack(store, "web", source, "steps/web-0123456789abcdef", p.name, p.files(table))()
         for p in packs(table, source.shard_bytes)
     ]
-    documents = [row for r in records for s in r["shards"] for row in pq.read_table(store.open_input(s["path"])).to_pylist()]
+    documents = [
+        row for r in records for s in r["shards"] for row in pq.read_table(store.open_input(s["path"])).to_pylist()
+    ]
     bad = [
         row
         for r in records
@@ -333,7 +335,9 @@ def test_a_last_line_without_a_line_feed_is_a_record(ingest: Ingest) -> None:
 
 
 def test_more_malformed_records_than_allowed_stop_the_run_and_name_the_last(ingest: Ingest) -> None:
-    with pytest.raises(DataError, match=r"2 malformed records \(bad-json 2\), more than max_malformed = 1; .*x, line 3"):
+    with pytest.raises(
+        DataError, match=r"2 malformed records \(bad-json 2\), more than max_malformed = 1; .*x, line 3"
+    ):
         ingest({"x": b"1{\n" + jsonl("a") + b"2{\n"}, max_malformed=1)
 
 
@@ -420,7 +424,9 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
 def test_parquet_without_its_footer_is_one_malformed_record(ingest: Ingest) -> None:
     data = parquet(pa.table({"text": SENTENCES}))
 
-    found = ingest({"a.parquet": data[:-20], "b.parquet": data, "c.parquet": b"PAR1", "d.parquet": b"junk" * 9}, "parquet")
+    found = ingest(
+        {"a.parquet": data[:-20], "b.parquet": data, "c.parquet": b"PAR1", "d.parquet": b"junk" * 9}, "parquet"
+    )
 
     assert found.texts == SENTENCES
     assert found.malformed == [(f"{name}.parquet", 0, "corrupt") for name in "acd"]
@@ -440,7 +446,10 @@ def test_corrupt_pages_keep_the_rows_before_them(ingest: Ingest) -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        (pa.table({"body": SENTENCES}), r"x has no column 'text' \(columns: body: string\); .*fields: \{text: COLUMN\}"),
+        (
+            pa.table({"body": SENTENCES}),
+            r"x has no column 'text' \(columns: body: string\); .*fields: \{text: COLUMN\}",
+        ),
         (pa.table({"text": [1, 2]}), r"the column 'text' of x is int64, not a string"),
         (pa.table({"text": [["a"]]}), r"the column 'text' of x is list<.*>, not a string"),
         (
@@ -480,7 +489,9 @@ def test_a_small_parquet_that_repeats_a_long_string_is_read_in_parts(ingest: Ing
 # -- WARC ------------------------------------------------------------------------------------------------------------
 
 
-def page(text: str, kind: str = "text/html; charset=utf-8", status: str = "200 OK", length: int | str | None = None) -> bytes:
+def page(
+    text: str, kind: str = "text/html; charset=utf-8", status: str = "200 OK", length: int | str | None = None
+) -> bytes:
     html = f"<html><body><p>{text}</p></body></html>".encode()
     body = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n\r\n".encode() + html
     head = "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://mill.example/\r\n"
@@ -524,6 +535,10 @@ def test_what_is_no_page_is_skipped_and_counted_by_reason(ingest: Ingest) -> Non
 
 
 def test_text_files_that_are_not_utf_8_are_malformed(ingest: Ingest) -> None:
-    found = ingest({"a.txt": "水車".encode(), "b.txt": "水車".encode("shift-jis"), "c.txt": b"x" * 99}, "text", max_document_bytes=98)
+    found = ingest(
+        {"a.txt": "水車".encode(), "b.txt": "水車".encode("shift-jis"), "c.txt": b"x" * 99},
+        "text",
+        max_document_bytes=98,
+    )
 
     assert (found.texts, found.malformed) == (["水車"], [("b.txt", 0, "utf-8"), ("c.txt", 0, "too-large")])
