@@ -4,6 +4,7 @@ A task is a picklable callable without arguments. Engines run it at least once, 
 makes repeating it harmless. Bytes go through files: tasks carry paths, outcomes carry small statistics.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -43,6 +44,11 @@ class Outcome:
     index: int
     value: Any = None
     failure: Failure | None = None
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Engine(Protocol):

@@ -4,7 +4,6 @@ Not concurrent.futures: there, one killed worker breaks the whole pool. Here it 
 once more. Workers end when the driver ends, however it ends.
 """
 
-import os
 import pickle
 import time
 from collections import deque
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Self
 
-from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task
+from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task, cores
 from pipelines.nursery import Nursery, Worker
 from stages.errors import StageError
 
@@ -29,7 +28,7 @@ class LocalEngine:
     """Worker processes on this machine, one a core unless told otherwise."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self.slots = workers or len(os.sched_getaffinity(0))
+        self.slots = workers or cores()
         self._nursery: Nursery | None = Nursery()
         self._idle: list[Worker] = []
         self._busy: dict[int, Worker] = {}
@@ -123,7 +122,7 @@ class LocalEngine:
                 yield outcome
         if seconds is not None:
             late = time.monotonic() - seconds
-            for worker in [w for w in self._busy.values() if w.started <= late]:
+            for worker in [w for w in self._busy.values() if w.started <= late and w.lives]:
                 job: _Job = worker.task
                 self._end(worker)
                 yield Outcome(job.index, failure=Failure("timeout", f"the task took longer than {seconds:g} s"))

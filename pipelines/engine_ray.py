@@ -9,16 +9,20 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
-from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task
+import psutil
+
+from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task, cores
 from pipelines.worker import answer
-from stages.errors import StorageError
+from stages.errors import SpecError, StorageError
 
 #: Set before Ray is imported and started, so that its own processes inherit them.
 SETTINGS = {
@@ -31,6 +35,10 @@ SETTINGS = {
 }
 #: Bytes of shared memory of an embedded Ray; tasks and answers are small.
 OBJECT_STORE_BYTES = 100_000_000
+#: How long a cluster may take to answer.
+CONNECT_SECONDS = 10.0
+#: What the temporary folder of an embedded Ray is called, before its driver's process id; short, for sockets lie in it.
+FOLDER = "tamis-ray-"
 #: Variables that every task sees as the driver has them now; an embedded Ray also gets those of the second line.
 SHARED_PREFIXES = ("TAMIS_", "AWS_ENDPOINT", "AWS_REGION", "AWS_DEFAULT_REGION")
 EMBEDDED_PREFIXES = ("TAMIS_", "AWS_")
@@ -57,6 +65,10 @@ class RayEngine:
         self._embedded = self._owner and address is None
         if self._owner:
             self._connect(workers, address)
+        elif address not in {None, "auto", self._ray.get_runtime_context().gcs_address}:
+            raise SpecError(
+                f"this process uses another Ray than the one at {address!r}; leave one out", address=address
+            )
         self.slots = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         self._remote = ray.remote(num_cpus=1, max_retries=0, max_calls=TASKS_A_WORKER, scheduling_strategy="SPREAD")(
             run_task
@@ -66,17 +78,19 @@ class RayEngine:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "tamis"}
         if address is not None:
             try:
+                _reach(address)
                 self._ray.init(address=address, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise StorageError(
                     f"cannot reach the Ray cluster at {address!r} ({error}); check the address or leave it out",
                     address=address,
                 ) from error
             return
-        self._folder = tempfile.mkdtemp(prefix="tamis-ray-")
+        _sweep()
+        self._folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-")
         self._ray.init(
             address="local",
-            num_cpus=workers or len(os.sched_getaffinity(0)),
+            num_cpus=workers or cores(),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             _temp_dir=self._folder,
@@ -167,6 +181,29 @@ def run_task(task: bytes, environment: Mapping[str, str], seconds: float | None)
         return answer(task)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _reach(address: str) -> None:
+    """Connect and hang up, because Ray itself takes minutes to find out that nobody is there.
+
+    Raises:
+        OSError: nobody answers.
+        SpecError: the address is not `auto` or `host:port`.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise SpecError(f"{address!r} is not the address of a Ray cluster; write auto or host:port", address=address)
+    socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def _sweep() -> None:
+    """Delete the folders of embedded Rays whose drivers were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        owner = path.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)  # another user's is not ours to delete
 
 
 def _first_line(error: BaseException) -> str:

@@ -47,7 +47,7 @@ class Worker:
 
     @property
     def lives(self) -> bool:
-        """Whether an idle worker can take a task: it says nothing unasked, so news can only be its end."""
+        """Whether there is no news of it: from an idle worker, which says nothing unasked, news can only be its end."""
         return self.ended is None and not self.socket.poll()
 
     def send(self, task: bytes) -> None:

@@ -104,7 +104,9 @@ def _serve(tasks: Connection) -> None:
 
 
 def _limit_memory(added: int) -> None:
-    """Let this process map at most `added` bytes more than it does now."""
+    """Let this process map at most `added` bytes more than it does now, where the kernel can hold it to that."""
+    if sys.platform != "linux":
+        return
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + added
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_ray_workers_see_the_variables_of_the_moment_and_survive_a_kill(
 
 
 def test_a_task_that_takes_too_long_is_ended_even_where_python_is_stuck(engine: Engine) -> None:
-    stuck = partial(__import__("re").match, r"(a+)+$", "a" * 64 + "b")
+    stuck = partial(re.match, r"(a+)+$", "a" * 64 + "b")
 
     outcomes = by_index(engine.each([stuck, partial(abs, -1)], seconds=2))
 
@@ -277,6 +278,60 @@ def test_an_engine_that_cannot_be_is_a_spec_error(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         open_engine(name, workers, address)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("127.0.0.1:9", StorageError, r"cannot reach the Ray cluster at '127.0.0.1:9' \(.*refused"),
+        ("ray://head:10001", SpecError, "write auto or host:port"),
+    ],
+)
+def test_an_address_where_no_cluster_is_says_so_at_once(address: str, error: type[Exception], message: str) -> None:
+    code = f"from pipelines.engine import open_engine; open_engine('ray', None, {address!r})"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert re.search(f"{error.__name__}: .*{message}", failed.stderr)
+
+
+CLUSTER = """
+import sys
+from functools import partial
+from pipelines.engine import open_engine
+engine = open_engine('ray', 3, sys.argv[1])
+print(engine.slots, [o.value for o in engine.each([partial(abs, -7)])])
+engine.close()
+"""
+
+
+@pytest.mark.ray
+def test_an_existing_cluster_is_joined_and_left_running(ray_engine: Engine) -> None:
+    import ray  # noqa: PLC0415  # takes a second
+
+    address = ray.get_runtime_context().gcs_address
+    joined = subprocess.run(
+        [sys.executable, "-c", CLUSTER, address], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (joined.stdout, joined.stderr) == ("3 [7]\n", "")
+    assert list(ray_engine.each([partial(abs, -3)])) == [Outcome(0, 3)]
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_an_embedded_ray_ends_with_its_driver() -> None:
+    code = DRIVER.replace("LocalEngine(2)", "open_engine('ray', 2)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        driver.stdout.readline()
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+    _, alive = psutil.wait_procs(family, timeout=60)  # its agents look for their parent now and then
+
+    assert len(family) >= 4
+    assert alive == []
 
 
 @pytest.mark.ray
