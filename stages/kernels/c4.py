@@ -173,7 +173,7 @@ def edit_lines(
                 edited = np.empty(2 * (hi - lo), np.uint8)
             source, length = address, _without_citations(address, lo, hi, t, edited)
             if length >= 0:
-                source, lo, hi = edited.ctypes.data, 0, length
+                source, lo, hi = edited.ctypes.data, np.int64(0), length
                 if edited_words:
                     words, longest = _count_words(source, lo, hi, t)
             ended = _is_ended(source, lo, hi, apostrophe)

@@ -14,7 +14,7 @@ from stages.kernels import unicode as u
 from stages.kernels.peek import inner, u8
 from stages.kernels.utf8 import flags_at
 
-_HOST, _LOWER, _DIGIT, _ALNUM = u.W_HOST, u.W_LOWER, u.W_DIGIT, u.ALNUM
+_HOST, _LOWER, _ALNUM = u.W_HOST, u.W_LOWER, u.ALNUM
 
 
 @inner()
@@ -87,20 +87,26 @@ def is_url(data: int, lo: int, hi: int, t: int) -> bool:
         dot += 1
     if dot == hi:
         return False
-    if _is_ip(data, lo, hi) or _is_host(data, lo, hi, t):
-        return True
-    start = lo
-    i = lo
+    after_scheme, i = lo, lo
     while i < hi:  # a scheme
         flags, width = flags_at(data, i, hi, t)
-        if not (flags & _ALNUM or u8(data, i) == 43 or u8(data, i) == 45 or u8(data, i) == 46 or u8(data, i) == 95):
-            break
+        if not flags & _ALNUM:
+            b = u8(data, i)
+            if b == 58:
+                if i - lo >= 2 and i + 2 < hi and u8(data, i + 1) == 47 and u8(data, i + 2) == 47:
+                    after_scheme = i + 3
+                break
+            if b != 43 and b != 45 and b != 46 and b != 95:
+                break
         i += width
-    if i - lo >= 2 and i + 2 < hi and u8(data, i) == 58 and u8(data, i + 1) == 47 and u8(data, i + 2) == 47:
-        start = i + 3
-        if _is_ip(data, start, hi) or _is_host(data, start, hi, t):
+    start = lo
+    while start < hi:  # a host may begin the piece, follow the scheme, or follow an @
+        if 48 <= u8(data, start) <= 57 and _is_ip(data, start, hi):
             return True
-    for k in range(lo + 1, hi - 1):
-        if u8(data, k) == 64 and (_is_ip(data, k + 1, hi) or _is_host(data, k + 1, hi, t)):
+        if _is_host(data, start, hi, t):
             return True
+        k = start + 1
+        while k < hi and k != after_scheme and (u8(data, k - 1) != 64 or k == lo + 1):
+            k += 1
+        start = k
     return False

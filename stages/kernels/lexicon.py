@@ -31,7 +31,7 @@ def lexicon() -> NDArray[Any]:
     for word, cut in entries:
         assert len(word) <= LONGEST, word
         data = np.frombuffer(word, np.uint8)
-        key = np.uint64(span_hash(data.ctypes.data, 0, len(word)))
+        key = np.uint64(span_hash(np.uint64(data.ctypes.data), 0, len(word)))
         slot = int(key) & (_SLOTS - 1)
         while hashes[slot] and hashes[slot] != key:
             slot = (slot + 1) & (_SLOTS - 1)

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from stages.kernels import unicode as u
 from stages.kernels.peek import inner, kernel, u8
 from stages.kernels.tables import seen_before, slots_for
-from stages.kernels.utf8 import before, chars_in, ends_with_ellipsis, flags_at, next_break, span_hash, strip
+from stages.kernels.utf8 import (
+    before,
+    chars_in,
+    ends_with_ellipsis,
+    flags_at,
+    is_ellipsis,
+    next_break,
+    span_hash,
+    strip,
+)
 
 #: What `count_lines` counts, in the order of its columns.
 LINE_COUNTS = (
@@ -60,10 +69,7 @@ def _count_split_lines(data: int, lo: int, hi: int, t: int, row: NDArray[Any]) -
             disc = a + 2 < b and c == 0xE2 and u8(data, a + 1) == 0x97 and u8(data, a + 2) == 0x8F
             row[6] += c == 45 or dot
             row[7] += c == 45 or c == 42 or dot or disc
-            row[8] += a == lo and (c == 45 or c == 42)
-            if ends_with_ellipsis(data, a, b):
-                row[9] += 1
-                row[10] += u8(data, b - 1) != 46
+            row[9] += ends_with_ellipsis(data, a, b)
         lo = after
 
 
@@ -80,6 +86,9 @@ def _count_newline_lines(data: int, lo: int, hi: int, t: int, table: NDArray[Any
         short = end - lo <= 120 and chars_in(data, lo, end) <= 30
         row[16] += short
         if end > lo:
+            c = u8(data, lo)
+            row[8] += c == 45 or c == 42
+            row[10] += end - lo > 2 and is_ellipsis(data, end - 3, end)
             c = u8(data, end - 1)
             row[15] += c == 46 or c == 39 or c == 34 or c == 33 or c == 63
         if a < end:

@@ -27,6 +27,7 @@ NGRAM_COUNTS = (
     *(f"counted_{n}" for n in range(5, 11)),
     *(f"all_{n}" for n in range(5, 11)),
     *(f"covering_top_{n}" for n in (2, 3, 4)),
+    *(f"common_{n}" for n in (2, 3, 4)),
 )  # fmt: skip
 _Array = NDArray[Any]
 
@@ -170,7 +171,8 @@ def _measure(
                 kept += 1
         count = kept
         if length <= 4:
-            row[length] = best * (chars[best_at + length] - chars[best_at] + length - 1)
+            size = np.int64(chars[best_at + length]) - chars[best_at]
+            row[length], row[30 + length] = best * (size + length - 1), best * size
             if best > 1:
                 row[27 + length] = best * _longest_top(length, best, places, count, grams, chars, table, times, mask)
         else:
@@ -188,9 +190,9 @@ def count_ngrams(hashes: Any, sizes: Any, begins: Any, exhaustive: bool) -> NDAr
     `top_n`: characters of the most common n-gram joined by spaces, times its count (the first seen among ties; a count
     of 1 counts). `slid_n`: characters of duplicates met when sliding. `covered_n`: of words in any repeated n-gram.
     `counted_n`: of all occurrences of repeated n-grams; `all_n`: of all n-grams (0 unless `exhaustive`).
-    `covering_top_n`: the longest of the most common n-grams, its words' characters times its count, 0 if all are unique.
+    `common_n`: the same as `top_n` without the spaces. `covering_top_n`: the longest of the most common n-grams, its words' characters times its count, 0 if all are unique.
     """
-    out = np.zeros((begins.shape[0] - 1, 32), np.int64)
+    out = np.zeros((begins.shape[0] - 1, 35), np.int64)
     room = 4096
     for d in range(out.shape[0]):
         room = max(room, begins[d + 1] - begins[d])

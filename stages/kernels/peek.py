@@ -6,10 +6,9 @@ arrays must outlive the call; only kernels' outermost functions, which hold the 
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # it has no stubs
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -19,7 +18,7 @@ kernel = functools.partial(njit, nogil=True, cache=True)
 inner = functools.partial(njit, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _load(name: str, bits: int, *, wide: Any) -> Callable[[int, int], int]:
+def _load(name: str, bits: int, *, wide: Any) -> Any:
     def load(_context: Any, _address: Any, _i: Any) -> Any:
         def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             base = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())

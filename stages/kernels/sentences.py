@@ -8,7 +8,7 @@ import numpy as np
 from stages.kernels import unicode as u
 from stages.kernels.peek import inner, u8, u64
 from stages.kernels.utf8 import flags_at
-from stages.kernels.words import SPACY, end_of, split_words, start_of
+from stages.kernels.words import end_of, split_piece, start_of
 
 _SPACE, _END, _PUNCT = u.SPACE, u.SENTENCE_END, u.PUNCT
 
@@ -55,7 +55,7 @@ def count_sentences(data: int, lo: int, hi: int, t: int, out: int) -> int:
                 sentences += 1
                 ended = False
         else:
-            for w in range(split_words(data, i, j, t, SPACY, out)):
+            for w in range(split_piece(data, i, j, t, out, np.int64(0))):
                 word = u64(out, w)
                 end, punct = _is_end_or_punct(data, start_of(word), end_of(word), t)
                 if sentences == 0:

@@ -42,6 +42,7 @@ LOWER = 1 << 21  # general category Ll
 DIGIT = 1 << 22  # general category Nd
 ALNUM = 1 << 23  # str.isalnum
 LETTER = 1 << 24  # a-z and A-Z
+SIGN = 1 << 25  # general category S*
 
 #: Where the parts of the kernels' one block of tables begin, in bytes: the index, then known words, then the classes.
 FILTER, CUTS, HASHES, CLASSES = 8_704, 25_088, 57_856, 123_392
@@ -131,7 +132,7 @@ def _flags(c: str) -> int:
     bits = (SPACE if c.isspace() else 0) | (BREAK if len(f"a{c}b".splitlines()) > 1 else 0)
     bits |= (ALPHA if c.isalpha() else 0) | (ALNUM if c.isalnum() else 0)
     bits |= {"Lu": UPPER, "Ll": LOWER, "Nd": DIGIT}.get(category, 0)
-    bits |= PUNCT if category[0] == "P" else 0
+    bits |= {"P": PUNCT, "S": SIGN}.get(category[0], 0)
     bits |= W_ICON | W_PREFIX | W_SUFFIX | W_INFIX if category == "So" else 0
     if any(low <= ord(c) <= high for low, high in _CASED) and category in ("Lu", "Ll"):
         bits |= W_ALPHA | (W_UPPER if category == "Lu" else W_LOWER | W_BEFORE_DOT)

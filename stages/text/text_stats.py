@@ -7,16 +7,17 @@ import pyarrow as pa
 from stages.base import Columns, Example, Kernel, RowStage, column
 
 _COUNT, _SHARE = pa.int64(), pa.float64()
-_RULES = {"spacy": 0, "whitespace": 1}
+_RULES = {"spacy": 0, "whitespace": 1, "alphanumeric": 2}
 
 
 class TextStats(RowStage):
     """Counts and shares of characters, words and lines of a document; shares in [0, 1] unless said otherwise.
 
     `words` says what a word is: `spacy` is spaCy's blank English tokenizer with the white space stripped and empty
-    words left out, as datatrove 0.10 counts (punctuation is a word of its own); `whitespace` is `str.split`.
+    words left out, as datatrove 0.10 counts (punctuation is a word of its own); `whitespace` is
+    `str.split`; `alphanumeric` are runs of letters and digits.
     A symbol is a character of datatrove's PUNCTUATION or TERMINAL sets. `lines` are those of `str.splitlines`;
-    `filled lines` are those between line feeds that hold more than white space.
+    `filled lines` are those between line feeds that hold more than white space, `all lines` all of those.
 
     Sources: Gopher (arXiv:2112.11446, A1.1), FineWeb (arXiv:2406.17557), datatrove 0.2.0 and 0.10.1, DCLM, dolma.
 
@@ -38,7 +39,7 @@ class TextStats(RowStage):
             column("mean_non_punctuation_word_chars", _SHARE, "character/word"),
             column("hashes_per_word", _SHARE, "1/word", better="lower", doc="count of #"),
             column("ellipses_per_word", _SHARE, "1/word", better="lower", doc="count of ... and of the one character"),
-            column("symbol_word_fraction", _SHARE, "1", better="lower", doc="words that hold # or an ellipsis"),
+            column("symbol_word_fraction", _SHARE, "1", better="lower", doc="words that hold # or …"),
             column("alpha_word_fraction", _SHARE, "1", better="higher", doc="words with at least one letter"),
             column("stop_words", _COUNT, "word", better="higher", doc="distinct stop words, case-sensitive"),
             column("stop_word_tokens", _COUNT, "word", better="higher", doc="occurrences of stop words"),
@@ -46,9 +47,9 @@ class TextStats(RowStage):
             column("lines", _COUNT, "line"),
             column("bullet_line_fraction", _SHARE, "1", better="lower", doc="lines that begin with • or -"),
             column("wide_bullet_line_fraction", _SHARE, "1", better="lower", doc="with ●, •, * or -"),
-            column("unindented_bullet_line_fraction", _SHARE, "1", better="lower", doc="with * or -, not indented"),
+            column("unindented_bullet_line_fraction", _SHARE, "1", better="lower", doc="all lines that begin with * or -, not indented, as dolma"),
             column("ellipsis_line_fraction", _SHARE, "1", better="lower", doc="lines that end in an ellipsis"),
-            column("ellipsis_char_line_fraction", _SHARE, "1", better="lower", doc="that end in the one character"),
+            column("ellipsis_char_line_fraction", _SHARE, "1", better="lower", doc="all lines that end in …, as dolma"),
             column("filled_lines", _COUNT, "line"),
             column("end_mark_line_fraction", _SHARE, "1", better="higher", doc="filled lines that end in a TERMINAL mark"),
             column("short_line_fraction", _SHARE, "1", better="lower", doc="filled lines of at most 30 characters"),
@@ -68,7 +69,7 @@ class TextStats(RowStage):
         Example("don't stop", {"words": 2}, fields={"words": "whitespace"}),
     )
 
-    words: Literal["spacy", "whitespace"] = "spacy"
+    words: Literal["spacy", "whitespace", "alphanumeric"] = "spacy"
 
     def open(self) -> Kernel:
         """Compile or load the kernels."""
@@ -118,9 +119,9 @@ def _columns(c: dict[str, Any]) -> Columns:
         "alpha_word_fraction": ratio(c["alpha_words"], words),
         "bullet_line_fraction": ratio(c["bullet_lines"], lines),
         "wide_bullet_line_fraction": ratio(c["wide_bullet_lines"], lines),
-        "unindented_bullet_line_fraction": ratio(c["unindented_bullet_lines"], lines),
+        "unindented_bullet_line_fraction": ratio(c["unindented_bullet_lines"], every),
         "ellipsis_line_fraction": ratio(c["ellipsis_lines"], lines),
-        "ellipsis_char_line_fraction": ratio(c["ellipsis_char_lines"], lines),
+        "ellipsis_char_line_fraction": ratio(c["ellipsis_char_lines"], every),
         "end_mark_line_fraction": ratio(c["end_mark_lines"], filled),
         "short_line_fraction": ratio(c["short_lines"], filled),
         "repeated_line_char_fraction": ratio(c["repeated_line_chars"], c["chars"] - c["newlines"]),
