@@ -26,6 +26,8 @@ _SIZES = (
     (10**3, "1K<n<10K"),
     (0, "n<1K"),
 )
+#: Values of a column that the card shows.
+_SHOWN = 50
 _COLUMNS = {
     "doc_id": "stable 128-bit id: hash of source, path and ordinal",
     "id": "the publisher's own id",
@@ -95,9 +97,9 @@ def card(about: About, manifest: Mapping[str, Any], suffix: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _languages(declared: Mapping[str, int]) -> list[str]:
+def _languages(declared: Mapping[str, int] | None) -> list[str]:
     """The primary language subtags among declared languages: en-us -> en."""
-    codes = {code.partition("-")[0].lower() for code in declared}
+    codes = {code.partition("-")[0].lower() for code in declared or ()}
     return sorted(code for code in codes if code.isascii() and code.isalpha() and len(code) in (2, 3))
 
 
@@ -119,13 +121,14 @@ def _funnel(about: About) -> str:
     return text
 
 
-def _table(title: str, counts: Mapping[str, int], documents: int) -> str:
-    if not counts:
-        return ""
-    rows = "".join(f"| {_cell(v) or 'not stated'} | {count(n)} | {share(n, documents)} |\n" for v, n in counts.items())
-    rest = documents - sum(counts.values())
+def _table(title: str, counts: Mapping[str, int] | None, documents: int) -> str:
+    if counts is None:
+        return f"## {title}\n\nToo many different values to list here.\n"
+    shown = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN])
+    rows = "".join(f"| {_cell(v) or 'not stated'} | {count(n)} | {share(n, documents)} |\n" for v, n in shown.items())
+    rest = documents - sum(shown.values())
     more = f"| others | {count(rest)} | {share(rest, documents)} |\n" if rest > 0 else ""
-    return f"## {title}\n\n| value | documents | share |\n|---|---:|---:|\n{rows}{more}"
+    return f"## {title}\n\n| value | documents | share |\n|---|---:|---:|\n{rows}{more}" if shown else ""
 
 
 def _cell(text: str) -> str:

@@ -25,7 +25,7 @@ from pipelines.store import Store, encode
 from pipelines.view import RunView
 from stages.base import Sink
 from stages.catalog import parse
-from stages.errors import StageError, StorageError
+from stages.errors import SpecError, StageError, StorageError
 from stages.fingerprint import key
 from stages.rules import SYMBOLS, BoundPolicy
 
@@ -92,9 +92,11 @@ def export_to(
     """Export a finished run into a folder outside the store; what `export_run` gives.
 
     Raises:
-        SpecError: the format is unknown, or the folder holds something else.
+        SpecError: the format is unknown, or the folder holds something else or is inside the store.
         StorageError: the folder cannot be written.
     """
+    if view.store.is_local and out.absolute().is_relative_to(view.store.url):
+        raise SpecError(f"the folder {str(out)!r} is inside the store; give --out a folder outside of it", out=str(out))
     same = format == view.spec.sink.kind
     sink = view.spec.sink if same else cast("Sink", parse({"kind": format}, "sink", "--format"))
     request = Request(view.store, view.run, view.plan, sink, view.spec.write.shard_bytes)
@@ -221,12 +223,6 @@ def _files(request: Request, parts: Iterable[Part], work: _Work) -> list[File]:
 
 def _manifest(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     listed = [{name: r[name] for name in ("name", "rows", "bytes", "text_bytes", "sha256")} for r in records]
-    counts = {}
-    for column in COUNTED:
-        total: Counter[str] = Counter()
-        for record in records:
-            total.update(record["counts"][column])
-        counts[column] = dict(sorted(total.items(), key=lambda item: (-item[1], item[0]))[:MAX_COUNTED])
     return {
         "format": FORMAT,
         "key": request.key,
@@ -241,8 +237,20 @@ def _manifest(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[st
             "bytes": sum(f["bytes"] for f in listed),
             "files": len(listed),
         },
-        "counts": counts,
+        "counts": {column: _together([r["counts"][column] for r in records]) for column in COUNTED},
     }
+
+
+def _together(parts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
+    """Documents by value over all files, most frequent first; None for a column of many values."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        if part is None:
+            return None
+        total.update(part)
+    if len(total) > MAX_COUNTED:
+        return None
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _outcome(found: Found) -> dict[str, Any]:

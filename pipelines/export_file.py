@@ -38,8 +38,10 @@ COLUMNS = pa.schema(
         )
     ]
 )
-#: Columns whose values the dataset card counts, and how many of them it may show.
-COUNTED, MAX_COUNTED = ("source", "license", "lang"), 50
+#: Columns whose values the dataset card counts, as long as they are few.
+COUNTED, MAX_COUNTED = ("source", "license", "lang"), 1000
+#: Longer values are counted by their beginning.
+MAX_COUNTED_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.rows = self.text_bytes = 0
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
+        self.counts: dict[str, Counter[str] | None] = {name: Counter() for name in COUNTED}
 
     def watching(self, found: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Count every batch and pass it on."""
@@ -114,16 +116,18 @@ class _Seen:
             self.rows += batch.num_rows
             self.text_bytes += pc.sum(pc.binary_length(batch["text"])).as_py() or 0
             for name, counter in self.counts.items():
-                for entry in pc.value_counts(batch[name]).to_pylist():
-                    counter[entry["values"] or ""] += entry["counts"]
+                if counter is not None:
+                    self.counts[name] = _few(counter, batch[name])
             yield batch
 
     def facts(self) -> dict[str, Any]:
-        """The counts as data; of many different values the most frequent ones."""
-        common = {name: dict(_most(counter)) for name, counter in self.counts.items()}
-        return {"rows": self.rows, "text_bytes": self.text_bytes, "counts": common}
+        """The counts as data: documents by value, or None for a column of many values; "" is not stated."""
+        return {"rows": self.rows, "text_bytes": self.text_bytes, "counts": self.counts}
 
 
-def _most(counter: Counter[str]) -> list[tuple[str, int]]:
-    """The most frequent values; equal counts in the order of the values."""
-    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:MAX_COUNTED]
+def _few(counter: Counter[str], values: pa.Array) -> Counter[str] | None:
+    """The counter with these values added; None when it would hold too many."""
+    short = pc.utf8_slice_codeunits(values.fill_null(""), 0, MAX_COUNTED_CHARS)
+    tally = pc.value_counts(short)
+    counter.update(dict(zip(tally.field(0).to_pylist(), tally.field(1).to_pylist(), strict=True)))
+    return counter if len(counter) <= MAX_COUNTED else None

@@ -118,8 +118,9 @@ def files(placed: Sequence[Piece], shard_bytes: int, full: Mapping[int, Sequence
 
 
 def wide(placed: Sequence[Piece], shard_bytes: int) -> list[int]:
-    """Positions of the pieces that reach beyond the file they begin in: only their rows tell which files they fill."""
-    return [i for i, piece in enumerate(placed) if len(_numbers(piece, shard_bytes)) > 1]
+    """Positions of the pieces that may reach into a file in which no piece begins: only their rows tell if they do."""
+    begun = {piece.before // shard_bytes for piece in placed}
+    return [i for i, piece in enumerate(placed) if any(n not in begun for n in _numbers(piece, shard_bytes))]
 
 
 def _numbers(piece: Piece, shard_bytes: int) -> range:

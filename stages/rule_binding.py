@@ -1,6 +1,6 @@
 """Binds a policy to the columns of a run: every name is resolved and every type checked before any work."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -140,6 +140,8 @@ def bind(
     """
     plain: list[BoundRule] = []
     choices: list[OneOf] = []
+    files = {entry.rules: load(entry.rules) for entry in entries if isinstance(entry, UseRules)}
+    prefixes = _prefixes(files.values())
     for number, entry in enumerate(entries):
         place = f"keep[{number}]"
         if isinstance(entry, OneOf):
@@ -147,11 +149,20 @@ def bind(
         elif isinstance(entry, Rule):
             plain.append(_bind_rule(entry, columns, place))
         else:
-            plain.extend(_bind_file(entry, load(entry.rules), columns, _Steps(steps, text, place)))
+            file = files[entry.rules]
+            bound = _bind_file(entry, file, columns, _Steps(steps, text, place))
+            plain.extend(replace(rule, reason=f"{prefixes[file.name]}/{rule.reason}") for rule in bound)
     plain = [replace(rule, index=index) for index, rule in enumerate(plain)]
     _check_percentile_reasons(plain)
-    bound = tuple(_bind_choice(c, len(plain) + i, columns) for i, c in enumerate(choices))
-    return BoundPolicy(tuple(plain), bound, text)
+    chosen = tuple(_bind_choice(c, len(plain) + i, columns) for i, c in enumerate(choices))
+    return BoundPolicy(tuple(plain), chosen, text)
+
+
+def _prefixes(files: Iterable[RuleFile]) -> dict[str, str]:
+    """How the reasons of each file begin: its name, with the version where another version is used beside it."""
+    names = {file.name: file.short for file in files}
+    shorts = list(names.values())
+    return {name: short if shorts.count(short) == 1 else name for name, short in names.items()}
 
 
 def kind_of_column(field: pa.Field) -> Kind | None:
@@ -256,7 +267,7 @@ def _bind_file(use: UseRules, file: RuleFile, columns: Mapping[str, pa.Field], s
         place = f"{steps.place}: {use.rules} rules[{number}]"
         bound = _bind_rule(rule.model_copy(update=fields), columns, place)
         extra = _bind_where(use.where, columns, steps.place)
-        yield replace(bound, reason=f"{file.short}/{rule.reason}", where=(*extra, *bound.where), rules=file.name)
+        yield replace(bound, where=(*extra, *bound.where), rules=file.name)
 
 
 def _kinds_of(rule: Rule) -> Iterator[str]:
