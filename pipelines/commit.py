@@ -10,6 +10,7 @@ result or files that no record names. Two processes may compute the same result:
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import uuid
@@ -26,6 +27,9 @@ from pipelines.store import Store, encode
 from stages.errors import StorageError
 
 Record = dict[str, Any]
+
+#: What goes wrong with the disk that is written.
+DISK = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 
 
 class Attempt:
@@ -71,6 +75,8 @@ class Attempt:
             self.store.upload(local, path)
             failpoint("data.after_put")
         except OSError as error:
+            if error.errno not in DISK and error.filename != str(local):
+                raise  # whoever writes may also read, and that is another story
             raise StorageError(
                 f"cannot write {path!r} to the store {self.store.url}: {error}; check the disk and run again",
                 store=self.store.url,

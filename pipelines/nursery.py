@@ -19,6 +19,9 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
 ) | {"TOKENIZERS_PARALLELISM": "false", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
+#: What a library prints goes there: the driver's stdout may be JSON.
+STDERR = 2
+
 #: How a worker ended whose nursery died first.
 GONE = "ended with the process that started it"
 
@@ -69,6 +72,7 @@ class Nursery:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
                 [sys.executable, "-P", "-c", "from pipelines.worker import main; main()", str(number)],
                 stdin=subprocess.DEVNULL,
+                stdout=STDERR,
                 pass_fds=(number,),
                 env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             )

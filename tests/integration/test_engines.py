@@ -220,6 +220,18 @@ next(outcomes)
 """
 
 
+def test_what_a_task_prints_never_reaches_stdout() -> None:
+    code = (
+        "from functools import partial\n"
+        "from pipelines.engine_local import LocalEngine\n"
+        "with LocalEngine(1) as engine:\n"
+        "    print([o.value for o in engine.each([partial(print, 'chatter', flush=True)])])\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert (answer.stdout, answer.stderr) == ("[None]\n", "chatter\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_driver(number: signal.Signals) -> None:
     driver = subprocess.Popen(

@@ -2,6 +2,7 @@ import http.client
 import pickle
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.commit import Attempt, committed
+from pipelines.engine_local import LocalEngine
 from pipelines.store import Store
 from stages.errors import StorageError
 
@@ -163,6 +165,18 @@ def test_a_pickled_store_holds_no_credentials(bucket: Store) -> None:
     assert pickle.loads(data).get("a") == b"1"
     assert bucket.url.encode() in data
     assert len(data) < 200 + len(bucket.url)
+
+
+@pytest.mark.parametrize("name", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_workers_of_both_engines_open_the_bucket_again(
+    bucket: Store, request: pytest.FixtureRequest, name: str
+) -> None:
+    engine = request.getfixturevalue("ray_engine") if name == "ray" else LocalEngine(2)
+    won = [o.value for o in engine.each([partial(bucket.create, "one", b"1")] * 6)]
+    if name == "local":
+        engine.close()
+
+    assert sorted(won) == [False] * 5 + [True]
 
 
 def test_a_write_whose_answer_was_lost_is_recognised_as_our_own(far: Store, proxy: Proxy) -> None:

@@ -110,6 +110,16 @@ def test_a_missing_file_fails_as_storage(store: Store) -> None:
         assert isinstance(path, Path)
 
 
+def test_an_input_that_cannot_be_read_meanwhile_is_not_blamed_on_the_store(store: Store, tmp_path: Path) -> None:
+    def read() -> None:
+        with Attempt(store, FOLDER, "shard") as attempt, attempt.file() as path:
+            path.write_bytes((tmp_path / "gone.jsonl").read_bytes())
+
+    with pytest.raises(FileNotFoundError, match=r"gone\.jsonl"):
+        read()
+    assert list(store.scratch().iterdir()) == []
+
+
 def test_the_first_seal_holds(store: Store) -> None:
     assert seal(store, FOLDER, "ab12", {"shards": ["a"]}) == {"shards": ["a"]}
     assert seal(store, FOLDER, "ab12", {"shards": ["b"]}) == {"shards": ["a"]}
