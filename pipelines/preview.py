@@ -47,7 +47,7 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
     steps.append(_verdict_line(made, before))
     for line in steps:
         rate = rates.get(line["kind"])
-        missing = 1.0 if not line["shards"] else line["misses"] / line["shards"]
+        missing = line["misses"] / (line["shards"] or 1)
         line["estimated_cpu_seconds"] = None if rate is None else round(nbytes * missing * rate, 3)
     return {
         "name": spec.name,
