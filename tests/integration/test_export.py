@@ -50,7 +50,7 @@ def engine() -> Iterator[LocalEngine]:
         yield found
 
 
-def corpus(seed: int, keep: float = 0.7) -> list[Document]:
+def documents_of(seed: int, keep: float = 0.7) -> list[Document]:
     """Documents of two sources in the final order, some rejected, some of several times the size of a file."""
     draw = random.Random(seed)
     documents = []
@@ -149,7 +149,7 @@ def cut(documents: Sequence[Document], shard_bytes: int) -> list[list[Document]]
 def test_files_hold_the_kept_documents_in_order_cut_by_the_bytes_before_them(
     store: Store, tmp_path: Path, engine: LocalEngine, seed: int, shard_bytes: int
 ) -> None:
-    documents = corpus(seed)
+    documents = documents_of(seed)
 
     result = exported(InFolder(tmp_path / "out"), committed_run(store, documents, 5), engine, shard_bytes=shard_bytes)
 
@@ -160,7 +160,7 @@ def test_files_hold_the_kept_documents_in_order_cut_by_the_bytes_before_them(
 
 
 def test_bytes_depend_on_the_documents_alone_and_not_on_shards_workers_or_the_run(tmp_path: Path) -> None:
-    documents = corpus(11)
+    documents = documents_of(11)
     found = []
     for number, (size, workers) in enumerate([(3, 1), (1000, 3)]):
         store = Store.open(tmp_path / f"store-{number}")
@@ -174,7 +174,7 @@ def test_bytes_depend_on_the_documents_alone_and_not_on_shards_workers_or_the_ru
 
 
 def test_the_manifest_checksums_card_and_croissant_tell_what_is_there(store: Store, engine: LocalEngine) -> None:
-    documents = corpus(5)
+    documents = documents_of(5)
     run = committed_run(store, documents, 6)
 
     folder = Path(exported(in_store(store, run), run, engine)["path"])
@@ -201,7 +201,7 @@ def test_the_manifest_checksums_card_and_croissant_tell_what_is_there(store: Sto
 def test_when_everything_is_rejected_there_is_one_valid_file_without_documents(
     store: Store, tmp_path: Path, engine: LocalEngine
 ) -> None:
-    run = committed_run(store, corpus(3, keep=0.0), 5)
+    run = committed_run(store, documents_of(3, keep=0.0), 5)
 
     result = exported(InFolder(tmp_path / "out"), run, engine)
 
@@ -212,7 +212,7 @@ def test_when_everything_is_rejected_there_is_one_valid_file_without_documents(
 
 
 def test_jsonl_holds_the_same_documents(store: Store, tmp_path: Path, engine: LocalEngine) -> None:
-    documents = corpus(8)
+    documents = documents_of(8)
 
     exported(InFolder(tmp_path / "out"), committed_run(store, documents, 5), engine, Jsonl())
 
@@ -230,8 +230,8 @@ def test_jsonl_holds_the_same_documents(store: Store, tmp_path: Path, engine: Lo
 def test_the_same_run_has_one_version_and_another_run_of_the_name_gets_the_next(
     store: Store, engine: LocalEngine
 ) -> None:
-    first = committed_run(store, corpus(1), 5, run="run-1")
-    second = committed_run(store, corpus(2), 5, run="run-2")
+    first = committed_run(store, documents_of(1), 5, run="run-1")
+    second = committed_run(store, documents_of(2), 5, run="run-2")
 
     paths = [exported(in_store(store, run), run, engine)["path"] for run in (first, second, first, second)]
 
@@ -242,7 +242,7 @@ def test_the_same_run_has_one_version_and_another_run_of_the_name_gets_the_next(
 def test_runs_that_race_for_a_name_each_end_with_their_own_whole_version(
     store: Store, runs: tuple[str, str], versions: set[str]
 ) -> None:
-    made = [committed_run(store, corpus(4), 5, run=run) for run in runs]
+    made = [committed_run(store, documents_of(4), 5, run=run) for run in runs]
     found: list[dict[str, Any]] = []
 
     def work(run: Any) -> None:
@@ -268,7 +268,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(
     (out / "mine.txt").write_text("mine")
 
     with pytest.raises(SpecError, match="is not empty; give --out a folder"):
-        exported(InFolder(out), committed_run(store, corpus(1), 5), engine)
+        exported(InFolder(out), committed_run(store, documents_of(1), 5), engine)
 
     assert content(out) == {"mine.txt": b"mine"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "store"]
@@ -277,7 +277,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(
 def test_an_empty_folder_is_filled_and_the_same_export_again_is_found_there(
     store: Store, tmp_path: Path, engine: LocalEngine
 ) -> None:
-    run = committed_run(store, corpus(1), 5)
+    run = committed_run(store, documents_of(1), 5)
     (tmp_path / "out").mkdir()
     first = exported(InFolder(tmp_path / "out"), run, engine)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
@@ -289,7 +289,7 @@ def test_an_empty_folder_is_filled_and_the_same_export_again_is_found_there(
 
 
 def test_a_verdict_that_is_gone_is_an_error_that_says_what_to_do(store: Store, engine: LocalEngine) -> None:
-    run = committed_run(store, corpus(1), 5)
+    run = committed_run(store, documents_of(1), 5)
     store.delete(f"steps/verdict-0/commits/{run[1].shards[0].digest}.json")
 
     with pytest.raises(StorageError, match="run the spec again"):
@@ -346,7 +346,7 @@ def test_a_kill_at_any_write_and_then_a_rerun_give_one_version_with_the_same_con
     tmp_path: Path, engine: LocalEngine, killed: Callable[[Any, str], int], failpoint: str, *, fatal: bool
 ) -> None:
     calm, rough = Store.open(tmp_path / "calm"), Store.open(tmp_path / "rough")
-    documents = corpus(21)
+    documents = documents_of(21)
     undisturbed = committed_run(calm, documents, 5)
     run = committed_run(rough, documents, 5)
     request = Request(rough, run[2], run[0], Parquet(rows=7), 500)
@@ -364,7 +364,7 @@ def test_a_kill_at_any_write_and_then_a_rerun_give_one_version_with_the_same_con
 def test_a_killed_export_to_a_folder_leaves_nothing_there_and_goes_on_when_repeated(
     store: Store, tmp_path: Path, engine: LocalEngine, killed: Callable[[Any, str], int], failpoint: str
 ) -> None:
-    run = committed_run(store, corpus(21), 5)
+    run = committed_run(store, documents_of(21), 5)
     request = Request(store, run[2], run[0], Parquet(rows=7), 500)
     out = tmp_path / "out"
 
@@ -384,7 +384,7 @@ def test_a_bucket_shows_a_manifest_only_when_all_data_is_there(
 ) -> None:
     name = hashlib.sha256(failpoint.encode()).hexdigest()[:8]
     store = Store.open(f"s3://{s3_server['bucket']}/export-{name}")
-    documents = corpus(21)
+    documents = documents_of(21)
     run = committed_run(store, documents, 5)
     request = Request(store, run[2], run[0], Parquet(rows=7), 500)
 
@@ -398,3 +398,48 @@ def test_a_bucket_shows_a_manifest_only_when_all_data_is_there(
     expected = content(exported(in_store(calm, undisturbed), undisturbed, engine)["path"])
     assert result["path"] == f"{store.url}/exports/web/v1"
     assert {p.rpartition("/")[2]: store.get(p) for p in store.list("exports/web")} == expected
+
+
+# -- as people call it -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tamis: Callable[..., Any], tmp_path: Path, corpus: Path) -> Path:
+    """The export of a finished run called `small`."""
+    spec = {
+        "name": "small",
+        "source": {"kind": "jsonl", "path": f"{corpus.name}/*.jsonl"},
+        "measure": {"clean": {"kind": "normalize"}, "copies": {"kind": "exact_duplicates"}},
+        "keep": [
+            {"column": "leaving.bytes", "le": "p80", "per": "lang", "on_null": "drop", "reason": "long"},
+            {"one_of": "copies.cluster", "by": "longest", "reason": "copy"},
+        ],
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    done = tamis("run", "spec.yaml", "--engine", "local", "--json")
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["export"])
+
+
+def test_another_format_in_a_folder_holds_the_same_documents_and_a_folder_of_the_store_is_refused(
+    finished: Path, tamis: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = tamis("export", "small", "--format", "jsonl", "--out", "out", "--engine", "local", "--json")
+    refused = tamis("export", "small", "--format", "jsonl", "--out", "store/exports/mine", "--engine", "local")
+
+    assert done.returncode == 0, done.stderr
+    assert (refused.returncode, (tmp_path / "store/exports/mine").exists()) == (2, False)
+    (lines,) = data(tmp_path / "out").values()
+    (table,) = data(finished).values()
+    with zstandard.ZstdDecompressor().stream_reader(lines, read_across_frames=True) as reader:
+        texts = [json.loads(line)["text"] for line in reader.read().decode().split("\n")[:-1]]
+    assert texts == pq.read_table(io.BytesIO(table))["text"].to_pylist() != []
+
+
+def test_what_if_with_the_rules_of_the_run_changes_nothing(finished: Path, tamis: Callable[..., Any]) -> None:
+    done = tamis("what-if", "small", "--rule", "leaving.bytes<=p80", "--json")
+
+    found = json.loads(done.stdout)
+    assert found["before"] == found["after"]
+    assert found["before"]["documents"] == json.loads((finished / "manifest.json").read_bytes())["total"]["documents"]
+    assert (found["gained"], found["lost"]) == (0, 0)
