@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from pipelines.globs import shown
 from stages.errors import DataError
@@ -31,8 +30,7 @@ class InputFile(Input, Protocol):
         """Raise DataError unless the file is the frozen version."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalInput:
+class LocalInput(NamedTuple):
     """A file of a local folder; its version is its modification time in ns."""
 
     path: str
@@ -69,12 +67,12 @@ class LocalInput:
             descriptor = os.open(self.uri, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 data = os.read(descriptor, self.size + 1)
-                self._same(os.fstat(descriptor))
+                found = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self._unreadable(error) from error
-        if len(data) != self.size:
+        if len(data) != self.size or str(found.st_mtime_ns) != self.version:
             raise changed(self.uri)
         return data
 

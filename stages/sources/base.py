@@ -7,9 +7,8 @@ malformed, with a reason and a position; what was never meant to be one is repor
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Annotated, Any, BinaryIO, Protocol
+from typing import Annotated, Any, BinaryIO, NamedTuple, Protocol
 
 from pydantic import Field, field_validator
 
@@ -39,8 +38,7 @@ class Input(Protocol):
         """The stored bytes as a file with random access."""
 
 
-@dataclass(frozen=True, slots=True)
-class Small:
+class Small(NamedTuple):
     """A file that is held whole, because there may be a million of them."""
 
     path: str
