@@ -21,6 +21,7 @@ from typing import Any, Self
 import psutil
 
 from pipelines.engine import TASKS_A_WORKER, TRIES, Failure, Outcome, Task, cores
+from pipelines.nursery import ONE_THREAD
 from pipelines.worker import answer
 from stages.errors import SpecError, StorageError
 
@@ -32,6 +33,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_usage_threshold": "0.9",
     "RAY_task_oom_retries": "0",
+    "RAY_worker_niceness": "0",  # by default Ray's workers yield to everything else on the machine
 }
 #: Bytes of shared memory of an embedded Ray; tasks and answers are small.
 OBJECT_STORE_BYTES = 100_000_000
@@ -142,7 +144,7 @@ class RayEngine:
 
     def _environment(self) -> dict[str, str]:
         prefixes = EMBEDDED_PREFIXES if self._embedded else SHARED_PREFIXES
-        return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+        return ONE_THREAD | {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
     def _outcome(self, reference: Any, job: _Job, seconds: float | None) -> Outcome | None:
         """What became of a job; None when it is to be tried again."""
@@ -166,12 +168,12 @@ class RayEngine:
 
 def run_task(task: bytes, environment: Mapping[str, str], seconds: float | None) -> bytes:
     """Run one pickled task inside a Ray worker, with the driver's variables and a time limit that no code escapes."""
-    import pyarrow as pa  # noqa: PLC0415  # only workers need it
-
-    pa.set_cpu_count(1)  # one worker a core
     for name in [n for n in os.environ if n.startswith("TAMIS_") and n not in environment]:
         del os.environ[name]
     os.environ.update(environment)
+    import pyarrow as pa  # noqa: PLC0415  # after the variables that tell libraries to use one thread
+
+    pa.set_cpu_count(1)  # one worker a core
     if seconds is None:
         return answer(task)
     # The kernel ends the process, even inside a loop that never gives the interpreter a turn.

@@ -167,12 +167,15 @@ def test_an_exception_in_the_tasks_themselves_comes_out(engine: Engine) -> None:
     assert list(engine.each([partial(abs, -3)])) == [Outcome(0, 3)]
 
 
-def test_a_worker_has_one_thread_for_arrow_and_one_for_openmp(engine: Engine) -> None:
-    import pyarrow as pa  # noqa: PLC0415  # the function is what is sent
+def test_a_worker_has_one_thread_for_arrow_openmp_and_numba(engine: Engine) -> None:
+    import numba  # noqa: PLC0415  # the functions are what is sent
+    import pyarrow as pa  # noqa: PLC0415  # the functions are what is sent
 
-    threads = [o.value for o in engine.each([pa.cpu_count, partial(os.getenv, "OMP_NUM_THREADS")])]
+    threads = [
+        o.value for o in engine.each([pa.cpu_count, partial(os.getenv, "OMP_NUM_THREADS"), numba.get_num_threads])
+    ]
 
-    assert sorted(map(str, threads)) == ["1", "1"]
+    assert sorted(map(str, threads)) == ["1", "1", "1"]
 
 
 def test_idle_workers_that_were_killed_cost_no_task_a_try(local: LocalEngine) -> None:
