@@ -55,14 +55,16 @@ class Rows:
     cuts: Sequence[int] = (3, 4)
     fields: Mapping[str, pa.Field] = field(default_factory=lambda: FIELDS)
     run: str = "run-1"
-
-    @property
-    def policy(self) -> BoundPolicy:
-        return bind(parse_keep(KEEP), FIELDS, {}, "text", pytest.fail)
+    keep: Sequence[Mapping[str, Any]] = tuple(KEEP)
+    resolved: Thresholds | None = None
 
     @property
     def thresholds(self) -> Thresholds:
-        return {"long": percentile([r["stats.words"] for r in self.rows], 90)}
+        return self.resolved or {"long": percentile([r["stats.words"] for r in self.rows], 90)}
+
+    @property
+    def policy(self) -> BoundPolicy:
+        return bind(parse_keep(self.keep), FIELDS, {}, "text", pytest.fail)
 
     @property
     def shards(self) -> Sequence[Shard]:
@@ -176,6 +178,20 @@ def test_a_replaced_rule_keeps_its_condition_and_says_what_it_was() -> None:
 
     assert found["rules"][0]["was"] == ["stats.words >= 3"]
     assert found["after"]["reasons"] == {"short": 1, "long": 0, "copy": 0, "near": 0}
+
+
+def test_a_replaced_percentile_keeps_its_groups_and_a_number_needs_none() -> None:
+    words = [("en", 1), ("en", 2), ("en", 3), ("fr", 10), ("fr", 20)]
+    rule = {"column": "stats.words", "le": "p50", "per": "lang.code", "on_null": "keep", "reason": "tail"}
+    rows = judged([document(**{"stats.words": n, "lang.code": c}) for c, n in words], 0, None)
+    view = Rows(rows, keep=[rule], resolved={"tail": {"en": 2, "fr": 10}})
+
+    within = what_if(view, ["stats.words<=p60"])
+    fixed = what_if(view, ["stats.words<=2"])
+
+    assert within["rules"][0]["thresholds"] == {"tail": {"en": 2, "fr": 20}}
+    assert (within["after"]["documents"], fixed["after"]["documents"]) == (4, 2)
+    assert fixed["rules"][0]["thresholds"] == {}
 
 
 def test_tokens_are_unknown_without_a_column_of_tokens() -> None:
