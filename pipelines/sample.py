@@ -90,12 +90,15 @@ def documents(view: RunView, places: Sequence[Place], characters: int | None = N
     """
     found: dict[Place, dict[str, Any]] = {}
     values = value_columns(view)
-    texts = dict.fromkeys((view.text, "text"))
-    columns = list(dict.fromkeys([*ORIGIN, "verdict.fate", "verdict.reasons", *values, *texts]))
+    columns = list(dict.fromkeys([*ORIGIN, "verdict.fate", "verdict.reasons", *values, view.text]))
     for index in sorted({p.shard for p in places}):
-        rows = sorted({p.row for p in places if p.shard == index})
-        for row, record in rows_of(view, view.shards[index], rows, columns):
-            found[Place(index, row)] = _document(record, view.text, values, characters)
+        shard, rows = view.shards[index], sorted({p.row for p in places if p.shard == index})
+        records = dict(rows_of(view, shard, rows, columns))
+        textless = [row for row, record in records.items() if record[view.text] is None]
+        originals = {row: record["text"] for row, record in rows_of(view, shard, textless, ["text"])}
+        for row, record in records.items():
+            text = originals.get(row, record[view.text])
+            found[Place(index, row)] = _document(record, text, [v for v in values if v != view.text], characters)
     return (found[p] for p in places)
 
 
@@ -143,17 +146,15 @@ def having(reasons: pa.ChunkedArray, reason: str) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _document(record: dict[str, Any], text: str, values: list[str], characters: int | None) -> dict[str, Any]:
-    whole = record[text] if record[text] is not None else record["text"]
-    shown = whole if characters is None or whole is None else whole[:characters]
+def _document(record: dict[str, Any], text: str | None, values: list[str], characters: int | None) -> dict[str, Any]:
     return {
         "doc_id": record["doc_id"],
         **{name: record[name] for name in ORIGIN},
         "fate": record["verdict.fate"],
         "reasons": record["verdict.reasons"] or [],
-        "values": {name: record[name] for name in values if name not in (text, "text")},
-        "text": shown,
-        "text_characters": None if whole is None else len(whole),
+        "values": {name: record[name] for name in values},
+        "text": text if characters is None or text is None else text[:characters],
+        "text_characters": None if text is None else len(text),
     }
 
 

@@ -14,6 +14,8 @@ _SOURCES = 7
 _NODE = 10
 _GAP = 16
 _LEAST = 1.5
+_EDGE = 10.0
+_HALF_LINE = 8.0
 _LABEL = 30  # characters
 _LETTER = 6.9  # mean width of one, in pixels
 
@@ -43,6 +45,7 @@ def sankey(report: dict[str, Any], *, width: int, sources: bool) -> Markup:
     whole = max(1, report["total"]["documents_in"])
     height = max(260.0, max(len(c) for c in columns) * 34.0)
     _place(columns, whole, width, height)
+    height = max(n.y + max(n.height, n.height / 2 + _HALF_LINE) for column in columns for n in column) + _EDGE
     ribbons = [_ribbon(link, whole) for link in links]
     nodes = [_node(n, whole) for column in columns for n in column]
     total = report["total"]
@@ -93,13 +96,14 @@ def _place(columns: list[list[_Node]], whole: int, width: float, height: float) 
     longest = max(len(one_line(n.name, _LABEL)) + len(count(n.documents)) for n in columns[-1])
     margin = min(width * 0.6, 12 + _LETTER * longest)
     step = (width - margin - _NODE) / max(1, len(columns) - 1)
-    room = height - 12 - _GAP * (max(len(c) for c in columns) - 1)
+    inside = height - 2 * _EDGE
+    room = inside - _GAP * (max(len(c) for c in columns) - 1)
     for i, column in enumerate(columns):
         heights = [max(_LEAST, room * n.documents / whole) for n in column]
         used = sum(heights) + _GAP * (len(column) - 1)
-        y = 6 + (height - 12 - used) / 2 if i == 1 or len(columns) == 1 else 6.0
-        if i == len(columns) - 1 and len(columns) > 1:
-            y = max(6.0, height - 6 - used)
+        last = i == len(columns) - 1 and i > 0
+        slack = max(0.0, inside - used)
+        y = _EDGE + (slack if last else slack / 2 if i == 1 else 0.0)
         for node, tall in zip(column, heights, strict=True):
             node.x, node.y, node.height = i * step, y, tall
             y += tall + _GAP

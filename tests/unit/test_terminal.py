@@ -4,7 +4,7 @@ import io
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -136,12 +136,14 @@ def test_ordinary_text_of_any_script_is_left_alone(text):
     assert visible(text) == text
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=200))
 def test_nothing_invisible_survives_being_made_visible(text):
     assert {c for c in visible(text) if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn")} <= {"\n", "\t"}
     assert {c for c in visible(text) if unicodedata.category(c) == "Cf"} <= {"\u200c", "\u200d"}
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet="a\u0301\u0302 ", max_size=80))
 def test_marks_do_not_pile_up(text):
     run = longest = 0
