@@ -1,5 +1,8 @@
 """The kernels' one block of tables: character classes, and known words with how they are cut."""
 
+# numba infers the types of its integers and tuples, which mypy takes for Python's
+# mypy: ignore-errors
+
 import functools
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Lines and paragraphs that repeat an earlier one."""
 
-# ruff: noqa: PLR0917, FBT001 - numba takes flat arguments by position
+# ruff: noqa: FBT001, PLR0917, PLR1714 - numba takes flat arguments by position and compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

@@ -50,11 +50,7 @@ def _describe(data: int, lo: int, hi: int, t: int) -> tuple[int, int]:
         any_of |= flags
         all_of &= flags
         b = u8(data, i)
-        if (
-            b == 35
-            or (b == 46 and i + 2 < hi and u8(data, i + 1) == 46 and u8(data, i + 2) == 46)
-            or (b == 0xE2 and is_ellipsis(data, i, hi))
-        ):
+        if b == 35 or (b == 0xE2 and is_ellipsis(data, i, hi)):
             sign = True
         size += 1
         i += width
@@ -91,7 +87,7 @@ def find_words(data: Any, offsets: Any, block: Any, rule: int) -> Words:
                 size, kind = b - a, np.int64(HAS_ALPHA | NOT_SYMBOLS | NOT_MARKS)
                 if not is_plain(word):
                     size, kind = _describe(address, a, b, t)
-                elif size <= 4:
+                if b - a <= 4 and kind & HAS_ALPHA:
                     kind |= _stop_word(address, a, b)
                 hashes[n], sizes[n], kinds[n] = span_hash(address, a, b), min(size, 65535), kind
                 n += 1

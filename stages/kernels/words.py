@@ -97,6 +97,9 @@ def _dot_suffix(data: int, lo: int, hi: int, t: int) -> int:
         return 1
     if flags & _UPPER and p > lo:
         flags, _ = flags_at(data, before(data, p, lo), p, t)
+        if p - 2 >= lo and u8(data, p - 2) == 0xC2 and u8(data, p - 1) == 0xB0:  # degrees
+            b = u8(data, p)
+            return 1 if b == 67 or b == 70 or b == 75 else 0
         return 1 if flags & _UPPER else 0
     return 0
 
