@@ -154,12 +154,12 @@ def _thresholds(execution: Execution, plan: Plan, inputs: str) -> Thresholds:
             tasks = [
                 CountShard(execution.store, s, state, execution.results.sidecars(s, columns)) for s in execution.shards
             ]
-            parts = []
+            counts: Counts = {}
             for outcome in execution.each(tasks):
                 if outcome.failure is not None:
                     raise failed("the percentiles", outcome, tasks[outcome.index].shard)
-                parts.append(outcome.value)
-            state = state.refine(merge(parts))
+                counts = merge((counts, outcome.value))
+            state = state.refine(counts)
         found = state.thresholds()
         values = {r.reason: found[r.request] for r in plan.policy.plain if r.request is not None}
         known = seal(execution.store, plan.verdict_folder, f"thresholds-{inputs}", {"thresholds": values})
