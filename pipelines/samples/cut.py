@@ -21,27 +21,29 @@ SHARDS = 4
 HERE = Path(__file__).parent
 
 Record = dict[str, Any]
+LIBREOFFICE = "MPL-2.0 OR LGPL-3.0-or-later"
 
-#: Bytes of text to draw from each source of the raw collection, and its licence.
+#: Bytes of text to draw from each source of the raw collection, of every language and of English, and its licence.
 RAW = {
-    "mail": (1_400_000, "Apache-2.0"),
-    "api-docstrings": (450_000, "Apache-2.0"),
-    "apache-doc": (900_000, "Apache-2.0"),
-    "erlang-doc": (800_000, "Apache-2.0"),
-    "python-doc": (600_000, "PSF-2.0"),
-    "postgresql-doc": (500_000, "PostgreSQL"),
-    "django-doc": (400_000, "BSD-3-Clause"),
-    "rust-doc": (600_000, "MIT OR Apache-2.0"),
-    "cppreference": (600_000, "CC-BY-SA-3.0 OR GFDL-1.3-or-later"),
-    "desktop-help": (1_300_000, "CC-BY-SA-3.0"),
-    "libreoffice-help-en-us": (350_000, "MPL-2.0 OR LGPL-3.0-or-later"),
+    "mail": (1_100_000, 0, "Apache-2.0"),
+    "api-docstrings": (350_000, 0, "Apache-2.0"),
+    "apache-doc": (550_000, 0, "Apache-2.0"),
+    "erlang-doc": (350_000, 0, "Apache-2.0"),
+    "python-doc": (350_000, 0, "PSF-2.0"),
+    "postgresql-doc": (900_000, 0, "PostgreSQL"),
+    "django-doc": (350_000, 0, "BSD-3-Clause"),
+    "rust-doc": (350_000, 0, "MIT OR Apache-2.0"),
+    "cppreference": (250_000, 0, "CC-BY-SA-3.0 OR GFDL-1.3-or-later"),
+    "desktop-help": (900_000, 900_000, "CC-BY-SA-3.0"),
+    "package-descriptions": (200_000, 700_000, "as the packages described: free"),
+    "libreoffice-help-en-us": (1_200_000, 0, LIBREOFFICE),
     **{
-        f"libreoffice-help-{lang}": (130_000, "MPL-2.0 OR LGPL-3.0-or-later")
+        f"libreoffice-help-{lang}": (90_000, 0, LIBREOFFICE)
         for lang in ["de", "es", "fr", "it", "ja", "pl", "pt-br", "ru", "zh-cn"]
     },
-    "javadoc": (300_000, "GPL-2.0-only WITH Classpath-exception-2.0"),
-    "installation-guide-amd64": (250_000, "GPL-2.0-or-later"),
-    "installation-guide-i386": (250_000, "GPL-2.0-or-later"),
+    "javadoc": (150_000, 0, "GPL-2.0-only WITH Classpath-exception-2.0"),
+    "installation-guide-amd64": (200_000, 0, "GPL-2.0-or-later"),
+    "installation-guide-i386": (200_000, 0, "GPL-2.0-or-later"),
 }
 #: Bytes of text to draw for train and eval from the sources of each clean domain.
 CLEAN = {
@@ -58,21 +60,25 @@ LEFT_OUT = re.compile(
     r"/(work|root|farm)\b|file://",
     re.IGNORECASE,
 )
-#: Records as broken as real ones, so that the quarantine is not empty: a line cut short, and two without text.
+LONG_WORDS = 106_000
+#: Records as broken as real ones, so that no reason is without a document: a line cut short, two without text, one empty.
 PLANTED = (
     '{"id": "planted-cut-short", "text": "The quick brown fox jumps over the la',
     '{"id": "planted-no-text", "url": "https://planted.example/no-text", "source": "planted"}',
     '{"id": "planted-text-is-a-number", "text": 12, "source": "planted"}',
+    '{"id": "planted-blank", "text": " \\n\\n ", "source": "planted", "lang": "en"}',
 )
 
 
 def main(collection: Path) -> None:
     """Cut every file of the sample."""
     raw = list(_read(*sorted((collection / "raw").glob("*.jsonl.gz"))))
-    drawn = [r | {"license": RAW[s][1]} for s in RAW for r in _draw(raw, {s}, RAW[s][0], _kind_of_draw(s))]
-    lines = [json.dumps(r, ensure_ascii=False) for r in sorted(drawn, key=lambda r: _chance("shuffle", r["id"]))]
+    drawn = {r["id"]: r | {"license": RAW[source][2]} for source in RAW for r in _draw_raw(raw, source)}
+    lines = [
+        json.dumps(r, ensure_ascii=False) for r in sorted(drawn.values(), key=lambda r: _chance("shuffle", r["id"]))
+    ]
     for shard in range(SHARDS):
-        planted = PLANTED if shard == SHARDS - 1 else ()
+        planted = (*PLANTED, json.dumps(_novels(collection), ensure_ascii=False)) if shard == SHARDS - 1 else ()
         _write(HERE / "raw" / f"raw-{shard:05}.jsonl.gz", [*lines[shard::SHARDS], *planted])
     for domain, sources in CLEAN.items():
         for split, amount in CLEAN_BYTES.items():
@@ -82,6 +88,25 @@ def main(collection: Path) -> None:
     mails = _read(collection / "labels" / "mail-quality.jsonl.gz")
     labelled = sorted((r for r in mails if _wanted(r)), key=_by_text)[:LABELLED_MAILS]
     _write(HERE / "labels" / "mail-quality.jsonl.gz", [json.dumps(r, ensure_ascii=False) for r in labelled])
+
+
+def _draw_raw(raw: list[Record], source: str) -> list[Record]:
+    every, english, _ = RAW[source]
+    rank = _by_page if source.startswith("installation-guide") else _by_text
+    return _draw(raw, {source}, every, rank) + _draw((r for r in raw if r["lang"] == "en"), {source}, english, rank)
+
+
+def _novels(collection: Path) -> Record:
+    """Chapters of Jane Austen as one document of more than 100,000 words: longer than the rules of Gopher allow."""
+    chapters = [r["text"] for r in _read(collection / "clean" / "books" / "train.jsonl.gz") if r["source"] == "austen"]
+    words = 0
+    for n, chapter in enumerate(chapters):
+        words += len(chapter.split())
+        if words > LONG_WORDS:
+            chapters = chapters[: n + 1]
+            break
+    record = {"id": "planted-long", "text": "\n\n".join(chapters), "source": "planted"}
+    return record | {"lang": "en", "license": "public domain"}
 
 
 def _draw(records: Iterable[Record], sources: set[str], amount: int, rank: Callable[[Record], bytes]) -> list[Record]:
@@ -97,10 +122,6 @@ def _draw(records: Iterable[Record], sources: set[str], amount: int, rank: Calla
 
 def _wanted(record: Record) -> bool:
     return len(record["text"].encode()) <= MAX_BYTES and not LEFT_OUT.search(record["text"])
-
-
-def _kind_of_draw(source: str) -> Callable[[Record], bytes]:
-    return _by_page if source.startswith("installation-guide") else _by_text
 
 
 def _by_text(record: Mapping[str, Any]) -> bytes:
