@@ -69,7 +69,7 @@ class Explanation:
     id: str | None
     fate: Literal["kept", "rejected", "quarantined"]
     reasons: list[str]
-    rules: list[RuleOutcome]
+    rules: list[RuleOutcome]  # none for a quarantined document: it was not judged
     twins: list[TwinOutcome]
     quarantine: dict[str, Any] | None  # step, reason, message
     provenance: dict[str, Any]  # source, path, ordinal, url, lang, license, shard, keys
@@ -161,8 +161,8 @@ def _explained(view: RunView, shard: Shard, row: int) -> Explanation:
         id=record["id"],
         fate=fate,
         reasons=record["verdict.reasons"] or [],
-        rules=_rules(view, record),
-        twins=[_twin(view, record, i) for i in range(len(view.policy.one_of))],
+        rules=[] if quarantine else _rules(view, record),
+        twins=[] if quarantine else [_twin(view, record, i) for i in range(len(view.policy.one_of))],
         quarantine=quarantine,
         provenance=_provenance(view, record, shard),
         position=_position(view, shard, record) if fate == "kept" else None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.view import RunView
 from stages.rules import BoundRule, Percentile, judge
@@ -53,8 +54,9 @@ class RuleCounts:
         return list(self._view.policy.columns)
 
     def add(self, table: pa.Table) -> None:
-        """Judge the rows of a shard."""
-        statuses = judge(self._rules, table, self._view.thresholds)
+        """Judge the rows of a shard; what is quarantined was never judged."""
+        judged = table.filter(pc.not_equal(table["verdict.fate"], "quarantined"))
+        statuses = judge(self._rules, judged, self._view.thresholds)
         for i, status_N in enumerate(statuses):
             self._counts[i] += np.bincount(status_N, minlength=len(STATUSES))
 

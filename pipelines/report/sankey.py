@@ -40,7 +40,9 @@ class _Link:
 
 
 def sankey(report: dict[str, Any], *, width: int, sources: bool) -> Markup:
-    """The drawing; a narrow one leaves the sources out."""
+    """The drawing; a narrow one leaves the sources out. Without documents there is nothing to draw."""
+    if not report["total"]["documents_in"]:
+        return Markup("")
     columns, links = _graph(report, sources=sources)
     whole = max(1, report["total"]["documents_in"])
     height = max(260.0, max(len(c) for c in columns) * 34.0)

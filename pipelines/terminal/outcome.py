@@ -73,8 +73,9 @@ def _reasons(ledger: Mapping[str, Any], shown: int) -> RenderableType:
         )
     if len(hit) > shown:
         made.add_row(Text(f"and {len(hit) - shown} more", SOFT))
-    if len(hit) < len(order):
-        made.add_row(Text(f"{len(order) - len(hit)} other reasons rejected nothing", SOFT))
+    idle = len(order) - len(hit)
+    if idle:
+        made.add_row(Text(f"{idle} {'other ' if hit else ''}reason{'s' if idle > 1 else ''} rejected nothing", SOFT))
     return made
 
 

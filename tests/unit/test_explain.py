@@ -1,5 +1,7 @@
 """Why a document stayed or went: every answer against the stored columns, the input and the export."""
 
+import json
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -86,6 +88,24 @@ def test_a_malformed_record_tells_its_place_and_what_was_wrong(finished_run):
     assert (found.fate, found.provenance["path"], found.provenance["ordinal"]) == ("quarantined", "a.jsonl", 70)
     assert found.quarantine == {k: record[k] for k in ("step", "reason", "message")}
     assert (found.rules, found.original, found.position) == ([], None, None)
+
+
+def test_a_document_that_broke_a_stage_names_the_step_and_was_not_judged(tamis, write_jsonl, tmp_path):
+    path = write_jsonl("poison.jsonl", [{"id": f"d{i}", "text": "RAISE-NOW" if i == 7 else "fine"} for i in range(20)])
+    spec = {
+        "name": "poison",
+        "source": {"kind": "jsonl", "path": str(path)},
+        "measure": {"fragile": {"kind": "fragile"}},
+        "keep": [{"column": "fragile.chars", "ge": 1, "on_null": "drop", "reason": "short"}],
+        "max_quarantine": 0.1,
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    ran = tamis("run", "spec.json", "--engine", "local", "--workers", 1)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(tamis("explain", "poison", "d7", "--json").stdout)
+    assert (found["fate"], found["reasons"], found["rules"]) == ("quarantined", [], [])
+    assert (found["quarantine"]["step"], found["quarantine"]["reason"]) == ("fragile", "error")
+    assert "RAISE-NOW" in found["quarantine"]["message"]
 
 
 def test_the_original_text_and_the_leaving_one_are_shown(finished_run, rows):

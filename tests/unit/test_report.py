@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.api import run
 from pipelines.report import collect, render, write
 from pipelines.report.duplicates import Clusters
 from pipelines.report.histogram import binned
 from pipelines.report.histogram_figure import histogram_figure
 from pipelines.report.page import funnel
 from pipelines.report.tally import SEVERAL, Reasons
+from pipelines.run import Options
 from stages.errors import DataError
 
 
@@ -128,6 +130,13 @@ def test_the_page_and_its_numbers_lie_in_the_runs_folder_and_stay(finished_run, 
     assert (finished_run.store.get(f"{path}.html"), finished_run.store.get(f"{path}.json")) == before
     assert before[0].decode() == page
     assert json.loads(before[1]) == json.loads(json.dumps(report))
+
+
+def test_a_run_of_no_documents_has_a_report_all_the_same(store, tmp_path):
+    (tmp_path / "nothing.jsonl").write_text("")
+    spec = {"name": "nothing", "source": {"kind": "jsonl", "path": str(tmp_path / "nothing.jsonl")}, "keep": []}
+    done = run(spec, store=store, options=Options("local", 1))
+    assert "No documents went in." in store.get(f"runs/{done['run']}/report.html").decode()
 
 
 def test_numbers_that_contradict_the_ledger_are_refused(finished_run):
