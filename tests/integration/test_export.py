@@ -360,6 +360,19 @@ def test_a_kill_at_any_write_and_then_a_rerun_give_one_version_with_the_same_con
     assert exported(in_store(rough, run), run, engine)["path"] == result["path"]
 
 
+def test_what_an_attempt_before_left_over_is_not_published(store: Store, engine: LocalEngine) -> None:
+    run = committed_run(store, documents_of(1), 5)
+    left = Path(store.url) / "staging" / f"export-{Request(store, run[2], run[0], Parquet(rows=7), 500).key}" / "data"
+    left.mkdir(parents=True)
+    (left / "part-99999.parquet").write_bytes(b"half")
+
+    folder = Path(exported(in_store(store, run), run, engine)["path"])
+
+    listed = [f["name"] for f in json.loads((folder / "manifest.json").read_bytes())["files"]]
+    assert sorted(data(folder)) == listed
+    assert list((Path(store.url) / "staging").iterdir()) == []
+
+
 @pytest.mark.parametrize("failpoint", ["export.before_put:kill", "export.before_publish:kill"])
 def test_a_killed_export_to_a_folder_leaves_nothing_there_and_goes_on_when_repeated(
     store: Store, tmp_path: Path, engine: LocalEngine, killed: Callable[[Any, str], int], failpoint: str
