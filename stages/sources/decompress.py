@@ -111,7 +111,10 @@ def _gzip(feed: _Feed) -> Iterator[bytes]:
     member = 0
     while feed.peek(1):
         start = feed.position
-        if feed.peek(2) != GZIP_MAGIC:
+        magic = feed.peek(2)
+        if len(magic) == 1 and GZIP_MAGIC.startswith(magic):
+            raise Flaw("truncated", f"the file ends inside the header of a gzip member at byte {start}")
+        if magic != GZIP_MAGIC:
             if member and _only_zeros(feed):
                 return  # padding, as gzip(1) accepts it
             raise Flaw("trailing-garbage", f"bytes from {start} on, after gzip member {member}, are not gzip data")
