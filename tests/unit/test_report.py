@@ -236,6 +236,8 @@ def test_bins_hold_every_value_and_reach_every_threshold(values, thresholds, who
         values, thresholds = [float(round(v)) for v in values], [float(round(t)) for t in thresholds]
     made = binned("c", np.array(values), thresholds, whole=whole)
     made.add(np.array([*values, np.nan]), np.zeros(len(values) + 1, np.int64))
+    inside, _ = np.histogram(values, made.edges)
+    assert made.counts[0][1:-1].tolist() == inside.tolist()
     assert made.counts[0].sum() == len(values)
     assert made.nulls.tolist() == [1, 0]
     assert (np.diff(made.edges) > 0).all()
