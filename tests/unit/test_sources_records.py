@@ -116,7 +116,7 @@ ODD = st.sampled_from(
 LINE = RECORD.map(lambda r: json.dumps(r, ensure_ascii=len(r["text"]) % 2 == 0).encode()) | ODD
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(lines=st.lists(LINE, max_size=12), end=st.booleans())
 def test_the_fast_reader_gives_what_the_careful_one_gives_or_declines(lines: list[bytes], *, end: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if end else b"")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.sources.decompress import BLOCK, Flaw, plain
@@ -31,6 +31,7 @@ def read(data: bytes, size: int = 1 << 16, max_bytes: int = 10**9) -> tuple[byte
     return found, ""
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 3000), st.sampled_from(["gzip", "zstd"]))
 def test_any_members_in_any_blocks_give_their_bytes_joined(parts: list[bytes], size: int, kind: str) -> None:
     pack = gzip.compress if kind == "gzip" else zstandard.compress
@@ -38,6 +39,7 @@ def test_any_members_in_any_blocks_give_their_bytes_joined(parts: list[bytes], s
     assert read(b"".join(map(pack, parts)), size) == (b"".join(parts), "")
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 3000), st.data(), st.sampled_from(["gzip", "zstd"]))
 def test_a_stream_cut_anywhere_gives_a_beginning_of_its_bytes(
     parts: list[bytes], size: int, data: st.DataObject, kind: str
@@ -75,7 +77,13 @@ def test_no_block_is_large_whatever_the_data_claim() -> None:
     assert read(gzip.compress(data), max_bytes=20_000_000)[1] == "bomb"
 
 
-@given(st.lists(st.binary(max_size=30), max_size=20), st.integers(1, 40), st.integers(1, 25), end=st.booleans())
+@settings(deadline=None)
+@given(
+    parts=st.lists(st.binary(max_size=30), max_size=20),
+    size=st.integers(1, 40),
+    limit=st.integers(1, 25),
+    end=st.booleans(),
+)
 def test_lines_are_those_of_split_but_for_the_long_ones(
     parts: list[bytes], size: int, limit: int, *, end: bool
 ) -> None:
