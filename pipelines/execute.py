@@ -5,8 +5,9 @@ from typing import Any
 
 from pipelines.commit import committed, seal
 from pipelines.engine import Engine, Outcome, Task
-from pipelines.passes import Address, IsolatedPass, RowPass
+from pipelines.passes import Address, RowPass
 from pipelines.plan import Phase, Step
+from pipelines.poison import IsolatedPass
 from pipelines.progress import Watch
 from pipelines.results import Result, Results
 from pipelines.shards import Shard

@@ -4,7 +4,7 @@ import resource
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pyarrow as pa
@@ -12,10 +12,8 @@ import pyarrow.compute as pc
 
 from pipelines.commit import Attempt
 from pipelines.failpoints import failpoint
-from pipelines.isolate import Poison, find_poison
 from pipelines.plan import Step
 from pipelines.shards import Shard, batches, sidecar_schema, sidecar_writer
-from pipelines.spec import Limits
 from pipelines.store import Store
 from stages.base import Kernel, RowStage, measure
 from stages.errors import StageError
@@ -51,13 +49,14 @@ class RowPass:
         with ExitStack() as stack:
             writers = [stack.enter_context(_StepWriter(self, step)) for step in self.steps]
             start = 0
-            for batch in batches(self.store, self.shard, self._columns(), self.sidecars):
+            for batch in batches(self.store, self.shard, self.columns(), self.sidecars):
                 self._measure(batch, start, writers)
                 start += batch.num_rows
             failpoint("pass.before_commit")
             return {w.step.name: w.commit() for w in writers}
 
-    def _columns(self) -> list[str]:
+    def columns(self) -> list[str]:
+        """The columns that the pass reads from the shard and from other sidecars."""
         made = {c for step in self.steps for c in step.columns()}
         read = [c for step in self.steps for c in step.reads if c not in made]
         return list(dict.fromkeys(["doc_id", "id", *read]))
@@ -67,13 +66,14 @@ class RowPass:
         for writer in writers:
             step = writer.step
             began, cpu = time.perf_counter(), time.process_time()
-            answer = self._answer(step, known, start, batch.num_rows)
+            answer = self.answer(step, known, start, batch.num_rows)
             known |= {f"{step.name}.{n}": answer.column(i) for i, n in enumerate(answer.schema.names)}
             writer.write(known["doc_id"], known["id"], answer)
             writer.seconds += time.perf_counter() - began
             writer.cpu_seconds += time.process_time() - cpu
 
-    def _answer(self, step: Step, known: Mapping[str, pa.Array], start: int, rows: int) -> pa.RecordBatch:
+    def answer(self, step: Step, known: Mapping[str, pa.Array], start: int, rows: int) -> pa.RecordBatch:
+        """One step's columns for rows of which `known` holds every column that the step reads."""
         stage = step.stage
         assert isinstance(stage, RowStage)
         inputs = {c: known[c] for c in stage.reads()}
@@ -141,74 +141,6 @@ class _StepWriter:
                 ],
             }
         )
-
-
-@dataclass(frozen=True, slots=True)
-class IsolatedPass:
-    """A pass that failed: finds the documents that break it, quarantines them and measures the rest."""
-
-    task: RowPass
-    limits: Limits
-
-    def __call__(self) -> dict[str, Any]:
-        """The commit records by step.
-
-        Raises:
-            StageError: so many rows break the step that the step itself must be at fault.
-
-        """
-        poison: dict[str, dict[int, tuple[str, str]]] = {}
-        done: tuple[Step, ...] = ()
-        for step in self.task.steps:
-            done = (*done, step)
-            probe = replace(self.task, steps=done, poison=poison)
-            found = find_poison(
-                _Probe(probe),
-                self.task.shard.rows,
-                memory_bytes=self.limits.max_document_memory_bytes,
-                seconds=self.limits.max_document_seconds,
-            )
-            self._check(step, found)
-            if found:
-                poison[step.name] = {p.row: (p.reason, p.message) for p in found}
-        return replace(self.task, poison=poison)()
-
-    def _check(self, step: Step, found: list[Poison]) -> None:
-        most = max(10, int(self.limits.max_quarantine * self.task.shard.rows))
-        if len(found) > most:
-            first = found[0]
-            raise StageError(
-                f"step {step.name!r} fails on {len(found)} of {self.task.shard.rows} documents of shard "
-                f"{self.task.shard.digest}, first on row {first.row} ({first.reason}: {first.message}); "
-                "mend the stage or raise max_quarantine",
-                step=step.name,
-                shard=self.task.shard.digest,
-                row=first.row,
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """Measures chosen rows with every step of a pass and throws the numbers away."""
-
-    task: RowPass
-
-    def __call__(self, rows: Any) -> None:
-        wanted = sorted(rows)
-        task, start = self.task, 0
-        for batch in batches(task.store, task.shard, task._columns(), task.sidecars):  # noqa: SLF001 - same module
-            inside = [r - start for r in wanted if start <= r < start + batch.num_rows]
-            numbers = dict(enumerate(r for r in wanted if start <= r < start + batch.num_rows))
-            start += batch.num_rows
-            if not inside:
-                continue
-            chosen = batch.take(pa.array(inside, pa.int64()))
-            known = {name: chosen.column(i) for i, name in enumerate(chosen.schema.names)}
-            for step in task.steps:
-                bad = {i for i, r in numbers.items() if r in task.poison.get(step.name, {})}
-                small = replace(task, poison={step.name: dict.fromkeys(bad, ("", ""))})
-                answer = small._answer(step, known, 0, chosen.num_rows)  # noqa: SLF001 - same module
-                known |= {f"{step.name}.{n}": answer.column(i) for i, n in enumerate(answer.schema.names)}
 
 
 def kernel_of(step: Step) -> Kernel:
