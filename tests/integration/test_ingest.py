@@ -205,6 +205,7 @@ def test_big_files_are_cut_by_records_into_shards_of_the_asked_size(tmp_path: Pa
     records = ingest(store, Jsonl(path=str(tmp_path / "in"), shard_bytes=100_000))
 
     assert texts(store, records) == expected
+    assert len(shards(records)) == 10
     assert all(100_000 <= s["bytes"] < 101_100 for s in shards(records)[:-1])
     assert [s["segments"][0][1] for s in shards(records)] == [
         sum(s["rows"] for s in shards(records)[:i]) for i in range(len(shards(records)))
@@ -243,6 +244,24 @@ def test_a_pack_that_is_ingested_twice_keeps_the_first_record(tmp_path: Path, st
 
     assert first == second
     assert len(list(store.list("steps"))) == 2
+
+
+class Growing(Jsonl):
+    """A source whose files grow while they are read."""
+
+    def read(self, file: Any, rows: Any) -> None:
+        super().read(file, rows)
+        with Path(file.uri).open("a") as grown:
+            grown.write("\n")
+
+
+def test_a_file_that_changes_while_it_is_read_is_named_and_nothing_is_committed(tmp_path: Path, store: Store) -> None:
+    write(tmp_path / "in/a.jsonl", ["x" * 100_000])
+
+    with pytest.raises(DataError, match=r"a\.jsonl' has changed since the run began"):
+        ingest(store, Growing(path=str(tmp_path / "in")))
+
+    assert list(store.list("steps")) == []
 
 
 def test_no_document_at_all_is_a_result_too(tmp_path: Path, store: Store) -> None:

@@ -133,12 +133,13 @@ def test_the_fast_reader_gives_what_the_careful_one_gives_or_declines(lines: lis
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.text(max_size=300), max_size=8), min_size=1, max_size=60), st.integers(500, 60_000))
+@given(st.lists(st.lists(st.text(max_size=300), max_size=8), min_size=1, max_size=60), st.integers(500, 90_000))
 def test_files_read_together_give_the_groups_of_files_read_one_by_one(texts: list[list[str]], room: int) -> None:
-    files = [Small(f"{i:03d}", jsonl([{"text": "x" * 400 + t} for t in ts])) for i, ts in enumerate(texts)]
+    files = [Small(f"{i:03d}", jsonl([{"text": "x" * 3000 + t} for t in ts])) for i, ts in enumerate(texts)]
     files = [f for f in files if f.data]
     source = Jsonl(path="x")
 
+    files.append(Small("z", jsonl([{"text": "z" * json_columns.MIN_BYTES}])))  # enough for the fast reader
     one, many = Read(source, files, room=room), Read(source, files, room=room, together=True)
 
     assert [(g.to_pylist(), s) for g, s in one.groups] == [(g.to_pylist(), s) for g, s in many.groups]
