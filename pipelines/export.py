@@ -36,9 +36,17 @@ STEP = "export"
 class Options(Protocol):
     """Where work is executed."""
 
-    engine: str
-    workers: int | None
-    address: str | None
+    @property
+    def engine(self) -> str:
+        """Its name."""
+
+    @property
+    def workers(self) -> int | None:
+        """How many processes; None: one for each core."""
+
+    @property
+    def address(self) -> str | None:
+        """An existing cluster."""
 
 
 @dataclass(frozen=True, slots=True)

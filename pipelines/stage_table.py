@@ -1,6 +1,5 @@
 """Every stage as data: what it measures, its fields, its columns with units, its examples. Tables are made of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from stages.base import CorpusStage, RowStage, Stage
@@ -52,5 +51,4 @@ def _column(field: Any) -> dict[str, str]:
 
 def _example(example: Any) -> dict[str, Any]:
     given = {"text": example.given} if isinstance(example.given, str) else dict(example.given)
-    fields: Mapping[str, Any] = example.fields or {}
-    return {"given": given, "gives": dict(example.gives), "fields": dict(fields)}
+    return {"given": given, "gives": dict(example.gives), "fields": dict(example.fields or {})}

@@ -100,7 +100,7 @@ class RowStage(Stage):
 
     text: Column = "text"
 
-    def schema(self) -> pa.Schema:
+    def schema(self) -> pa.Schema:  # type: ignore[override]  # what it hides of pydantic is deprecated
         """The columns written, with units. Overridden where fields change them."""
         return self.writes
 
@@ -124,7 +124,7 @@ class CorpusStage(Stage):
     #: The column (one of `reads()`) whose equal values must meet; None: all rows meet in one process.
     partition_by: ClassVar[str | None] = None
 
-    def schema(self) -> pa.Schema:
+    def schema(self) -> pa.Schema:  # type: ignore[override]  # what it hides of pydantic is deprecated
         """The columns written, with units."""
         return self.writes
 

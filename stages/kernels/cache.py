@@ -38,8 +38,9 @@ def mark_ready(kind: str) -> None:
 
 
 def _digest() -> str:
-    total = hashlib.sha256(f"{sys.version}\0{version('numba')}\0{version('llvmlite')}".encode())
-    for file in sorted(Path(__file__).parent.iterdir()):
+    home = Path(__file__).resolve().parent  # numba's own names hold it, so another copy of the sources starts anew
+    total = hashlib.sha256(f"{home}\0{sys.version}\0{version('numba')}\0{version('llvmlite')}".encode())
+    for file in sorted(home.iterdir()):
         if file.is_file():
             total.update(file.name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]
