@@ -25,24 +25,25 @@ LINE_EDITS = (
 )  # fmt: skip
 #: A line with a longer word is dropped, in characters.
 LONGEST_WORD = 1000
-_SPACE, _DIGIT = u.SPACE, u.DIGIT
+_SPACE, _DIGIT, _END = u.SPACE, u.DIGIT, u.SENTENCE_END
 _EDIT = np.frombuffer(b"edit]citation needed]", np.uint8)
 
 
 @inner()
-def _count_words(data: int, lo: int, hi: int, t: int) -> tuple[int, int]:
-    """Words between white space and the characters of the longest."""
-    words, longest, size, i = 0, 0, 0, lo
+def _count_words(data: int, lo: int, hi: int, t: int) -> tuple[int, int, int]:
+    """Words between white space, the characters of the longest, and all flags that occur."""
+    words, longest, size, any_of, i = 0, 0, 0, np.int64(0), lo
     while i < hi:
         flags, width = flags_at(data, i, hi, t)
+        any_of |= flags
         if flags & _SPACE:
+            longest = max(longest, size)
             size = 0
         else:
             words += size == 0
             size += 1
-            longest = max(longest, size)
         i += width
-    return words, longest
+    return words, max(longest, size), any_of
 
 
 @inner()
@@ -100,14 +101,14 @@ def _is_ended(data: int, lo: int, hi: int, apostrophe: bool) -> bool:
 
 @inner()
 def _judge(
-    data: int, lo: int, hi: int, t: int, words: int, ended: bool, least: int, row: NDArray[Any], out: int
+    data: int, lo: int, hi: int, t: int, words: int, any_of: int, ended: bool, least: int, row: NDArray[Any], out: int
 ) -> bool:
     """Count one line whose words are short enough; gives whether it stays under the rules without end marks."""
     row[2] += not ended
     if words < least:
         row[3] += 1
         return False
-    found = phrases_in(data, lo, hi)
+    found = phrases_in(data, lo, hi, t)
     if found & LOREM_IPSUM:
         row[14] += 1
         row[9] += ended
@@ -123,7 +124,7 @@ def _judge(
         row[5] += 1
         return False
     chars = chars_in(data, lo, hi)
-    sentences = count_sentences(data, lo, hi, t, out)
+    sentences = count_sentences(data, lo, hi, t, out) if any_of & _END else np.int64(1)
     row[12] += chars + (row[11] > 0)
     row[11] += 1
     row[13] += sentences
@@ -165,7 +166,7 @@ def edit_lines(
             lo, hi = strip(address, i, end, t, _SPACE)
             i = after
             row[0] += 1
-            words, longest = _count_words(address, lo, hi, t)
+            words, longest, any_of = _count_words(address, lo, hi, t)
             if longest > LONGEST_WORD:
                 row[1] += 1
                 continue
@@ -175,9 +176,9 @@ def edit_lines(
             if length >= 0:
                 source, lo, hi = edited.ctypes.data, np.int64(0), length
                 if edited_words:
-                    words, longest = _count_words(source, lo, hi, t)
+                    words, longest, any_of = _count_words(source, lo, hi, t)
             ended = _is_ended(source, lo, hi, apostrophe)
-            stays = _judge(source, lo, hi, t, words, ended, least, row, scratch.ctypes.data)
+            stays = _judge(source, lo, hi, t, words, any_of, ended, least, row, scratch.ctypes.data)
             if write and stays and (ended or any_end):
                 if n > begin:
                     text[n] = 10

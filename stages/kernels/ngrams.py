@@ -173,7 +173,7 @@ def _measure(
         if length <= 4:
             size = np.int64(chars[best_at + length]) - chars[best_at]
             row[length], row[30 + length] = best * (size + length - 1), best * size
-            if best > 1:
+            if exhaustive and best > 1:
                 row[27 + length] = best * _longest_top(length, best, places, count, grams, chars, table, times, mask)
         else:
             covered, counted = _cover(length, places, count, chars)
@@ -189,8 +189,9 @@ def count_ngrams(hashes: Any, sizes: Any, begins: Any, exhaustive: bool) -> NDAr
 
     `top_n`: characters of the most common n-gram joined by spaces, times its count (the first seen among ties; a count
     of 1 counts). `slid_n`: characters of duplicates met when sliding. `covered_n`: of words in any repeated n-gram.
-    `counted_n`: of all occurrences of repeated n-grams; `all_n`: of all n-grams (0 unless `exhaustive`).
-    `common_n`: the same as `top_n` without the spaces. `covering_top_n`: the longest of the most common n-grams, its words' characters times its count, 0 if all are unique.
+    `counted_n`: of all occurrences of repeated n-grams; `all_n`: of all n-grams.
+    `common_n`: the same as `top_n` without the spaces. `covering_top_n`: the longest of the most common n-grams, its
+    words' characters times its count, 0 if all are unique. `all_n` and `covering_top_n` are 0 unless `exhaustive`.
     """
     out = np.zeros((begins.shape[0] - 1, 35), np.int64)
     room = 4096

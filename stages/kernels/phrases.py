@@ -3,13 +3,14 @@
 Deviation: `str.lower` also turns the Kelvin sign into k; here only ASCII letters have a lower case.
 """
 
-# ruff: noqa: PLR1714 - numba compares faster than it searches
+# ruff: noqa: PLR1714, SIM109 - numba compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 
 import numpy as np
 
-from stages.kernels.peek import inner, u8
+from stages.kernels.peek import inner, u8, u32
+from stages.kernels.unicode import CLASSES, PHRASE
 
 LOREM_IPSUM, JAVASCRIPT, CURLY_BRACKET, POLICY = 1, 2, 4, 8
 #: What marks a line, and the flag for it.
@@ -26,6 +27,8 @@ PHRASES = {
 _BYTES = np.frombuffer("".join(PHRASES).encode(), np.uint8)
 _LENGTHS = tuple(len(p) for p in PHRASES)
 _FLAGS = tuple(PHRASES.values())
+_PHRASE = PHRASE
+_LO, _JA, _TE, _PR, _CO, _US = (int.from_bytes(pair, "little") for pair in (b"lo", b"ja", b"te", b"pr", b"co", b"us"))
 
 
 @inner()
@@ -49,26 +52,17 @@ def _phrase_at(data: int, i: int, hi: int) -> int:
 
 
 @inner()
-def phrases_in(data: int, lo: int, hi: int) -> int:
+def phrases_in(data: int, lo: int, hi: int, t: int) -> int:
     """The flags of all phrases and curly brackets in a line."""
     found = np.int64(0)
     for i in range(lo, hi):
         b = u8(data, i)
-        if b < 67:
+        if not u32(t + CLASSES, b) & _PHRASE:
             continue
         if b == 123:
             found |= CURLY_BRACKET
-            continue
-        b |= 32
-        if (b == 108 or b == 106 or b == 116 or b == 112 or b == 99 or b == 117) and i + 10 <= hi:
-            c = u8(data, i + 1) | 32
-            if (
-                (b == 108 and c == 111)
-                or (b == 106 and c == 97)
-                or (b == 116 and c == 101)
-                or (b == 112 and c == 114)
-                or (b == 99 and c == 111)
-                or (b == 117 and c == 115)
-            ):
+        elif i + 10 <= hi:
+            pair = b | 32 | (u8(data, i + 1) | 32) << 8
+            if pair == _LO or pair == _JA or pair == _TE or pair == _PR or pair == _CO or pair == _US:
                 found |= _phrase_at(data, i, hi)
     return found

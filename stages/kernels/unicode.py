@@ -43,6 +43,7 @@ DIGIT = 1 << 22  # general category Nd
 ALNUM = 1 << 23  # str.isalnum
 LETTER = 1 << 24  # a-z and A-Z
 SIGN = 1 << 25  # general category S*
+PHRASE = 1 << 26  # may begin one of C4's phrases, or is a curly bracket
 
 #: Where the parts of the kernels' one block of tables begin, in bytes: the index, then known words, then the classes.
 FILTER, CUTS, HASHES, CLASSES = 8_704, 25_088, 57_856, 123_392
@@ -154,4 +155,5 @@ def _marks(c: str) -> int:
         bits |= W_DIGIT | W_BEFORE_DOT if c.isdigit() else 0
         bits |= W_HOST if c.isalnum() else 0
         bits |= LETTER if c.isalpha() else 0
+        bits |= PHRASE if c.lower() in "ljtpcu{" else 0
     return bits

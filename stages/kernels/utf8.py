@@ -67,10 +67,14 @@ def span_hash(data: int, lo: int, hi: int) -> int:
         h = (h ^ u64(data + i, 0)) * _MIX_2
         h ^= h >> _32
         i += 8
-    w = np.int64(0)
-    for k in range(hi - i):
-        w |= u8(data, i + k) << (8 * k)
-    h = (h ^ np.uint64(w)) * _MIX_2
+    rest = hi - i
+    w = np.uint64(0)
+    if (np.int64(data) + i) & 4095 <= 4088:  # eight bytes on one page can be read even past the end
+        w = u64(data + i, 0) & ((np.uint64(1) << np.uint64(8 * rest)) - np.uint64(1))
+    else:
+        for k in range(rest):
+            w |= np.uint64(u8(data, i + k)) << np.uint64(8 * k)
+    h = (h ^ w) * _MIX_2
     h ^= h >> _29
     h *= _MIX
     h ^= h >> _32

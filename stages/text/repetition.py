@@ -106,7 +106,7 @@ class Repetition(RowStage):
             data, offsets = buffers(batch[self.text])
             hashes, sizes, _, begins = words_of(batch[self.text], rule)
             of_lines = repeats.count_repeats(data, offsets, block, *splits)
-            of_words = ngrams.count_ngrams(hashes, sizes, begins, how.grams[2] == "all")
+            of_words = ngrams.count_ngrams(hashes, sizes, begins, how.grams[2] != "chars")
             counts = dict(zip(ngrams.NGRAM_COUNTS, of_words.T, strict=True))
             return _columns(counts | dict(zip(repeats.REPEAT_COUNTS, of_lines.T, strict=True)), how)
 

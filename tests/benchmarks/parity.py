@@ -1,6 +1,6 @@
 """How far tamis and datatrove 0.10 agree: keep or drop by profile, and Cohen's kappa by reason.
 
-    python tests/benchmarks/parity.py --data DIR --peer PEER_PYTHON [--documents 5000] [--long-tail]
+    python tests/benchmarks/parity.py --data DIR --peer PEER_PYTHON [--documents 5000]
 
 `--data` holds *.jsonl.gz files with `text` and `lang`; `--peer` is the Python of a virtual environment with
 datatrove[processing]==0.10.1 and spacy. Both sides see the original text of every document. datatrove names the first

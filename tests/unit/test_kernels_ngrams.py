@@ -26,7 +26,7 @@ def compiled():
 def counted(texts: list[str]) -> list[dict[str, int]]:
     data, offsets = buffers(pa.array(texts, pa.string()))
     hashes, sizes, _, begins = find_words(data, offsets, lexicon(), WHITESPACE)
-    rows = ngrams.count_ngrams(hashes, sizes, begins, True)  # noqa: FBT003 - numba takes positions
+    rows = ngrams.count_ngrams(hashes, sizes, begins, True)
     return [dict(zip(ngrams.NGRAM_COUNTS, row, strict=True)) for row in rows.tolist()]
 
 
