@@ -73,9 +73,10 @@ Reasons = list[str | None]
 
 def english_texts(data: Path, documents: int) -> list[str]:
     """Texts declared English, and mails, which declare nothing: those of the smallest text hashes."""
-    rows = [
-        json.loads(line) for path in sorted(data.glob("*.jsonl.gz")) for line in gzip.open(path, "rt", encoding="utf-8")
-    ]
+    rows = []
+    for path in sorted(data.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            rows += [json.loads(line) for line in lines]
     texts = [
         row["text"]
         for row in rows

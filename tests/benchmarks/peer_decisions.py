@@ -9,6 +9,7 @@ Every filter sees the original text. The words of a text are found once for all 
 import functools
 import json
 import sys
+from pathlib import Path
 
 from datatrove.data import Document
 from datatrove.pipeline.filters import (
@@ -34,7 +35,7 @@ def main() -> None:
     once = functools.lru_cache(maxsize=1)(gopher_quality_filter.split_into_words)
     for module in (fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter):
         module.split_into_words = once
-    with open(sys.argv[1], encoding="utf-8") as texts, open(sys.argv[2], "w", encoding="utf-8") as decisions:
+    with Path(sys.argv[1]).open(encoding="utf-8") as texts, Path(sys.argv[2]).open("w", encoding="utf-8") as decisions:
         for line in texts:
             text = json.loads(line)
             reasons = {}

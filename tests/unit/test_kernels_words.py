@@ -160,6 +160,13 @@ def test_classes_of_every_character_are_those_of_python():
         assert wrong == [], flag
 
 
+def test_warming_says_how_far_it_is():
+    said = []
+    compile_all(lambda *step: said.append(step))
+
+    assert said == [("text_stats", 1, 3), ("repetition", 2, 3), ("c4", 3, 3)]
+
+
 def test_lists_are_the_published_ones():
     assert len(unicode.terminal_marks()) == 159
     assert (listed("terminal.txt"), listed("sentence_ends.txt"), listed("known_words.txt", "units.txt")) == PINNED
