@@ -62,7 +62,9 @@ def _fill(outs: list[gzip.GzipFile], wanted: int, least: int) -> int:
                 continue
             text = salted(record["text"], copy, number) if copy else record["text"]
             line = {"id": f"{number}", "text": text, "lang": record.get("lang")}
-            outs[min(len(outs) - 1, size * len(outs) // wanted)].write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            outs[min(len(outs) - 1, size * len(outs) // wanted)].write(
+                json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            )
             size += len(text.encode())
             number += 1
             if size >= wanted:
