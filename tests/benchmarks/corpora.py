@@ -23,10 +23,14 @@ def work() -> Path:
     return folder
 
 
+def raw() -> Path:
+    """The folder of raw documents: the shared corpus where there is one, else the bundled sample."""
+    return SHARED if SHARED.is_dir() else ROOT / "pipelines" / "samples" / "raw"
+
+
 def documents() -> Iterator[dict[str, str]]:
     """The raw documents, once."""
-    folder = SHARED if SHARED.is_dir() else ROOT / "pipelines" / "samples" / "raw"
-    for file in sorted(folder.glob("*.jsonl.gz")):
+    for file in sorted(raw().glob("*.jsonl.gz")):
         with gzip.open(file, "rt", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:

@@ -1,9 +1,9 @@
 """How far tamis and datatrove 0.10 agree: keep or drop by profile, and Cohen's kappa by reason.
 
-    python tests/benchmarks/parity.py --data DIR --peer PEER_PYTHON [--documents 5000]
+    python tests/benchmarks/bench_parity.py [--data DIR] [--peer PEER_PYTHON] [--documents 2000]
 
 `--data` holds *.jsonl.gz files with `text` and `lang`; `--peer` is the Python of a virtual environment with
-datatrove[processing]==0.10.1 and spacy. Both sides see the original text of every document. datatrove names the first
+datatrove[processing]==0.10.1 and spacy, made when not given. Both sides see the original text of every document. datatrove names the first
 rule that fails; ours is the first failing rule in the order of the rule file, which is datatrove's.
 """
 
@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+from corpora import raw
+from peers import peer_python
 from rich.console import Console
 from rich.table import Table
 
@@ -67,6 +69,7 @@ REASONS: dict[str, dict[str, str]] = {
     },
 }
 REASONS["c4@fineweb"] = REASONS["c4@datatrove-0.10"]
+LEAST_EQUAL = 0.995
 ENGLISH = ("en", "eng", "english")
 Reasons = list[str | None]
 
@@ -148,12 +151,12 @@ def agreement(
 def main() -> None:
     """Print the table, and the documents on which decisions differ."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--data", type=Path, required=True)
-    arguments.add_argument("--peer", required=True)
-    arguments.add_argument("--documents", type=int, default=5000)
+    arguments.add_argument("--data", type=Path, default=raw())
+    arguments.add_argument("--peer")
+    arguments.add_argument("--documents", type=int, default=2000)
     given = arguments.parse_args()
     texts = english_texts(given.data, given.documents)
-    ours, theirs = our_reasons(texts), peer_reasons(given.peer, texts)
+    ours, theirs = our_reasons(texts), peer_reasons(given.peer or str(peer_python("datatrove")), texts)
     table = Table(
         title=f"tamis and datatrove 0.10.1 on {len(texts):,} English documents, {sum(map(len, texts)) / 1e6:.1f} M characters"
     )
@@ -161,6 +164,9 @@ def main() -> None:
         table.add_column(column, justify="left" if column in ("profile", "reason") else "right")
     for profile, reason, mine, other, equal, value in agreement(ours, theirs):
         shown = "" if value is None else f"{value:.4f}"
+        if not reason:
+            figure = {"what": f"equal decisions, {profile}", "ours": round(100 * equal, 2), "unit": "%"}
+            print(json.dumps(figure | {"bar": ">= 99.5", "holds": equal >= LEAST_EQUAL}))
         table.add_row("" if reason else profile, reason or "any", f"{mine:,}", f"{other:,}", f"{equal:.2%}", shown)
     console = Console(width=120)
     console.print(table)

@@ -1,6 +1,6 @@
 """Speed of the four filters against datatrove 0.10 on the same text: kernels in this process, datatrove in its own.
 
-    python tests/benchmarks/filters.py --data DIR --peer PEER_PYTHON [--megabytes 300] [--peer-megabytes 20]
+    python tests/benchmarks/bench_filters.py [--data DIR] [--peer PEER_PYTHON] [--megabytes 300] [--peer-megabytes 20]
 
 Rates are megabytes of UTF-8 text for each second of CPU time and core, start-up and compilation apart. Ours measures
 text_stats, repetition and c4 (with and without end marks) and judges all five rule files; theirs runs Gopher quality,
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+from corpora import raw
+from peers import peer_python
 from rich.console import Console
 from rich.table import Table
 
@@ -109,8 +111,8 @@ def theirs(peer: str, data: Path, wanted: int) -> tuple[int, float]:
 def main() -> None:
     """Print the rates, the ratio and a line of JSON for `make bench`."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--data", type=Path, required=True)
-    arguments.add_argument("--peer")
+    arguments.add_argument("--data", type=Path, default=raw())
+    arguments.add_argument("--peer", help="its Python; made when not given; `none` leaves it out")
     arguments.add_argument("--megabytes", type=int, default=300)
     arguments.add_argument("--peer-megabytes", type=int, default=20)
     given = arguments.parse_args()
@@ -130,8 +132,10 @@ def main() -> None:
         "bar": ">= 20",
         "holds": rate >= 20,
     }
-    if given.peer:
-        peer_bytes, peer_seconds = theirs(given.peer, given.data, given.peer_megabytes * MEGA)
+    if given.peer != "none":
+        peer_bytes, peer_seconds = theirs(
+            given.peer or str(peer_python("datatrove")), given.data, given.peer_megabytes * MEGA
+        )
         peer_rate = peer_bytes / MEGA / peer_seconds
         table.add_row(f"datatrove 0.10.1, {peer_bytes / MEGA:.0f} MB", f"{peer_seconds:.2f}", f"{peer_rate:.3f}")
         table.add_row("ratio", "", f"{rate / peer_rate:.0f}")
