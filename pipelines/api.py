@@ -26,11 +26,15 @@ DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
 
 
-def open_store(store: str | Path | Store | None) -> Store:
-    """The store at an address; None: `TAMIS_STORE`, else ./tamis-store."""
+def open_store(store: str | Path | Store | None, *, create: bool = False) -> Store:
+    """The store at an address; None: `TAMIS_STORE`, else ./tamis-store.
+
+    Raises:
+        StorageError: it is absent and `create` is false, or cannot be read.
+    """
     if isinstance(store, Store):
         return store
-    return Store.open(str(store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE))
+    return Store.open(str(store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE), create=create)
 
 
 def as_spec(spec: SpecLike, changes: Mapping[str, Any] | None = None) -> Spec:
@@ -53,7 +57,7 @@ def run(
     Raises:
         TamisError: see `stages.errors`; the class says who can mend it.
     """
-    return run_spec(as_spec(spec, changes), open_store(store), options, watch)
+    return run_spec(as_spec(spec, changes), open_store(store, create=True), options, watch)
 
 
 def plan(

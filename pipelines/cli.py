@@ -3,10 +3,12 @@
 Exit codes: 0 done, 2 the spec or the command is wrong, 3 the data, 4 a stage, 5 storage, 130 interrupted.
 """
 
+import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +95,7 @@ def run(  # noqa: PLR0913, PLR0917 - options of one command
 
     options = Options(engine.value, workers, address, tuple(roots) if roots else None, accept_changed_inputs)
     parsed = api.as_spec(spec, _changes(changes))
-    with watching(quiet=as_json) as watch:
+    with _interruptible(), watching(quiet=as_json) as watch:
         done = api.run(parsed, store=store, options=options, watch=watch)
     if as_json:
         _print(done)
@@ -204,7 +206,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
     """
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 
-    with watching(quiet=as_json) as watch:
+    with _interruptible(), watching(quiet=as_json) as watch:
         options = Options(engine.value, workers, address)
         done = api.export(run, format=format.value, out=out, options=options, store=store, watch=watch)
     _show(done, as_json, lambda t: t.show_export(t.console(), done))
@@ -255,6 +257,16 @@ def doctor(as_json: AsJson = False) -> None:
     _show([c.json() for c in found] if as_json else found, as_json, lambda t: t.show_doctor(t.console(), found))
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say what an interruption means, and end with its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("tamis: interrupted; the same command goes on from here\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def _changes(given: list[str] | None) -> dict[str, Any]:
     from pipelines.spec import parse_change  # noqa: PLC0415 - only where something is changed
 
@@ -277,6 +289,9 @@ def _print(value: Any) -> None:
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end a run
     try:
         app()
     except TamisError as error:
@@ -284,9 +299,6 @@ def main() -> None:
             _print(error.problem())
         sys.stderr.write(f"tamis: {error.message}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("tamis: interrupted; the same command goes on from here\n")
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(SpecError.exit_code)

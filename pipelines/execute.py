@@ -15,7 +15,7 @@ from pipelines.shuffle import Gather, Relation, Scatter, Settle, StageRelation, 
 from pipelines.spec import Limits
 from pipelines.store import Store
 from stages.base import CorpusStage
-from stages.errors import StageError, TamisError
+from stages.errors import StageError, StorageError, TamisError
 from stages.fingerprint import key
 
 #: Failures of a pass that may be the fault of single documents.
@@ -154,39 +154,39 @@ class Execution:
 
     def relate(self, name: str, folder: str, inputs: str, relation: Callable[[Shard], Relation]) -> None:
         """Relate all documents; the results are sidecars named by the shard and by `inputs`, a key of all inputs."""
+        if not self.shards or self._take_over(name, folder, inputs):
+            return
+        try:
+            self._shuffle(name, folder, inputs, relation)
+        except StorageError:
+            # A second driver of the same run may have finished, and swept the files that this one was reading.
+            if not self._take_over(name, folder, inputs):
+                raise
+
+    def _take_over(self, name: str, folder: str, inputs: str) -> bool:
+        """Take over the sealed results of a corpus step, if they are there."""
         found = self._read_seal(folder, inputs)
-        if found:
-            for shard in self.shards:
-                self.results.add(name, shard.digest, Result.from_json(found[shard.digest]))
-            return
-        if not self.shards:
-            return
+        for digest, value in (found or {}).items():
+            self.results.add(name, digest, Result.from_json(value))
+        return found is not None
+
+    def _shuffle(self, name: str, folder: str, inputs: str, relation: Callable[[Shard], Relation]) -> None:
         partitions = partitions_for(sum(s.rows for s in self.shards))
         work = f"{inputs}.{partitions}."
-        total = 2 * len(self.shards) + partitions
-        self.watch.step(name, 0, total, 0)
-        done = 0
+        digests = tuple(s.digest for s in self.shards)
+        count = _Count(self.watch, name, 2 * len(self.shards) + partitions)
         scattered = [
             Scatter(self.store, relation(s), s, partitions, Address(folder, f"{work}{s.digest}")) for s in self.shards
         ]
         for _ in self._all(name, scattered):
-            done += 1
-            self.watch.step(name, done, total, 0)
-        digests = tuple(s.digest for s in self.shards)
+            count.one()
+        one = relation(self.shards[0])
         gathered = [
-            Gather(
-                self.store,
-                relation(self.shards[0]),
-                p,
-                Address(folder, work),
-                digests,
-                Address(folder, f"{work}part-{p}"),
-            )
+            Gather(self.store, one, p, Address(folder, work), digests, Address(folder, f"{work}part-{p}"))
             for p in range(partitions)
         ]
         for _ in self._all(name, gathered):
-            done += 1
-            self.watch.step(name, done, total, 0)
+            count.one()
         pieces = tuple(g.address for g in gathered)
         settled = [
             Settle(self.store, relation(s), s, i, pieces, Address(folder, f"{s.digest}.{inputs}"))
@@ -194,8 +194,7 @@ class Execution:
         ]
         for task, record, cached in self._all(name, settled):
             self.results.add(name, task.shard.digest, Result.of(record, cached=cached))
-            done += 1
-            self.watch.step(name, done, total, sum(s.bytes for s in self.shards) if done == total else 0)
+            count.one(task.shard.bytes)
         self._seal(name, folder, inputs)
         self._sweep([*(t.address for t in scattered), *(t.address for t in gathered)])
 
@@ -247,6 +246,21 @@ class Execution:
                 step=step.name,
                 quarantined=total["quarantined"],
             )
+
+
+class _Count:
+    """How many tasks of a shuffle are done."""
+
+    def __init__(self, watch: Watch, name: str, total: int) -> None:
+        self._watch, self._name, self._total = watch, name, total
+        self._done = self._bytes = 0
+        watch.step(name, 0, total)
+
+    def one(self, nbytes: int = 0) -> None:
+        """One more."""
+        self._done += 1
+        self._bytes += nbytes
+        self._watch.step(self._name, self._done, self._total, self._bytes)
 
 
 def _may_be_poison(outcome: Outcome) -> bool:

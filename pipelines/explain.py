@@ -123,13 +123,14 @@ def explain(view: RunView, name: str) -> Explanation:
 
 def _find(view: RunView, name: str) -> Iterator[_Found]:
     """Every document of that name; a whole doc_id is looked for alone, and a quarantined record by either name."""
-    exact = len(name) == _DIGITS and set(name) <= _HEX
-    begins = _SHORTEST <= len(name) < _DIGITS and set(name) <= _HEX
+    hexadecimal = set(name.lower()) <= _HEX
+    exact = len(name) == _DIGITS and hexadecimal
+    begins = _SHORTEST <= len(name) < _DIGITS and hexadecimal
     for shard in view.shards:
         table = view.read(shard, ["id"])
         for row in _matches(table, name, exact=exact, begins=begins):
             yield _Found(table["doc_id"][row].as_py(), table["id"][row].as_py(), shard, row)
-            if exact and table["doc_id"][row].as_py() == name:
+            if exact and table["doc_id"][row].as_py() == name.lower():
                 return
     malformed = view.quarantined()
     malformed = malformed.filter(pc.is_in(malformed["step"], pa.array(list(view.spec.sources), pa.string())))
@@ -140,9 +141,9 @@ def _find(view: RunView, name: str) -> Iterator[_Found]:
 def _matches(table: pa.Table, name: str, *, exact: bool, begins: bool) -> list[int]:
     mask = pc.fill_null(pc.equal(table["id"], name), False)  # noqa: FBT003 - Arrow's argument
     if exact:
-        mask = pc.or_(mask, pc.equal(table["doc_id"], name))
+        mask = pc.or_(mask, pc.equal(table["doc_id"], name.lower()))
     elif begins:
-        mask = pc.or_(mask, pc.starts_with(table["doc_id"], name))
+        mask = pc.or_(mask, pc.starts_with(table["doc_id"], name.lower()))
     rows: list[int] = pc.indices_nonzero(mask).to_pylist()
     return rows
 

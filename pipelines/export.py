@@ -103,7 +103,7 @@ def export_to(
         SpecError: the format is unknown, or the folder holds something else or is inside the store.
         StorageError: the folder cannot be written.
     """
-    if view.store.is_local and out.absolute().is_relative_to(view.store.url):
+    if view.store.is_local and out.expanduser().resolve().is_relative_to(Path(view.store.url).resolve()):
         raise SpecError(f"the folder {str(out)!r} is inside the store; give --out a folder outside of it", out=str(out))
     same = format == view.spec.sink.kind
     sink = view.spec.sink if same else cast("Sink", parse({"kind": format}, "sink", "--format"))
@@ -120,7 +120,7 @@ def export_to(
         return opened[0]
 
     try:
-        place = InFolder(out.expanduser().absolute())
+        place = InFolder(out.expanduser().resolve())
         return export(request, _Verdicts(view.store, view.shards, paths), place, engine, watch or NullWatch())
     finally:
         for started in opened:

@@ -4,7 +4,7 @@ A step's key is made of its stage's identity and the keys of the producers of th
 step, moving a corpus or adding workers changes no key, and changing a field changes the keys of what follows it only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -18,7 +18,7 @@ from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
 from stages.errors import SpecError
 from stages.fingerprint import key
-from stages.rules import BoundPolicy, bind
+from stages.rules import BoundPolicy, RuleFile, bind
 from stages.text.text_bytes import TextBytes
 
 FORMAT = 1
@@ -80,6 +80,14 @@ class Plan:
     text: str
     policy: BoundPolicy
     verdict_key: str
+    rule_files: Mapping[str, RuleFile]  # as they were read, by the name that the spec gives them
+
+    @property
+    def digest(self) -> str:
+        """A key of the request and of everything that it names: rule files, models and stages as they are now."""
+        keys = [[s.name, s.key] for s in self.steps]
+        export = [self.text, self.spec.sink.identity(), self.spec.write.shard_bytes]
+        return key([self.spec.raw, dict(self.source_keys), keys, self.verdict_key, export])
 
     def step(self, name: str) -> Step:
         """The step of that name."""
@@ -125,8 +133,8 @@ class Plan:
         }
 
 
-def plan(spec: Spec) -> Plan:
-    """The plan of a spec.
+def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None) -> Plan:
+    """The plan of a spec; `load` finds rule files elsewhere than in the package and beside the spec.
 
     Raises:
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
@@ -140,7 +148,8 @@ def plan(spec: Spec) -> Plan:
     fields = {f.name: f for f in DOCUMENT}
     for step in steps:
         fields |= step.columns()
-    policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, loader(spec.folder))
+    files = _Remembered(load or loader(spec.folder))
+    policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, files)
     return Plan(
         spec=spec,
         source_keys={name: key(source_identity(name, spec)) for name in spec.sources},
@@ -149,7 +158,20 @@ def plan(spec: Spec) -> Plan:
         text=text,
         policy=policy,
         verdict_key=_verdict_key(policy, steps),
+        rule_files=files.found,
     )
+
+
+class _Remembered:
+    """A loader of rule files that keeps what it found."""
+
+    def __init__(self, load: Callable[[str], RuleFile]) -> None:
+        self._load = load
+        self.found: dict[str, RuleFile] = {}
+
+    def __call__(self, name: str) -> RuleFile:
+        self.found[name] = self._load(name)
+        return self.found[name]
 
 
 def source_identity(name: str, spec: Spec) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         for step in phase.steps:
             hits = execution.probe(step) if execution else 0
             steps.append(_step_line(made, step.name, hits, len(shards) if complete else None, before))
-    steps.append(_verdict_line(made, before))
+    steps.append(_verdict_line(made, before, waits=any(line["misses"] for line in steps)))
     for line in steps:
         rate = rates.get(line["kind"])
         missing = line["misses"] / (line["shards"] or 1)
@@ -64,11 +64,17 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
 
 
 def _existing(url: str) -> Store | None:
-    """The store, or None where there is none yet."""
+    """The store, or None where there is none yet.
+
+    Raises:
+        StorageError: there is something, but it cannot be read as a store.
+    """
     try:
         return Store.open(url, create=False)
-    except StorageError:
-        return None
+    except StorageError as error:
+        if error.fields.get("absent"):
+            return None
+        raise
 
 
 def _no_engine() -> Engine:
@@ -161,9 +167,15 @@ def _why_new(made: Plan, name: str, total: int | None) -> list[str]:
     return ["shards are new"]
 
 
-def _verdict_line(made: Plan, before: Mapping[str, Any] | None) -> dict[str, Any]:
-    same = before is not None and before["verdict"]["key"] == made.verdict_key
-    why = [] if same else ["never run" if before is None else "rules or what they read have changed"]
+def _verdict_line(made: Plan, before: Mapping[str, Any] | None, *, waits: bool) -> dict[str, Any]:
+    same = before is not None and before["verdict"]["key"] == made.verdict_key and not waits
+    why = []
+    if before is None:
+        why = ["never run"]
+    elif before["verdict"]["key"] != made.verdict_key:
+        why = ["rules or what they read have changed"]
+    elif waits:
+        why = ["depends on the steps above"]
     line = {"step": "verdict", "kind": "verdict", "key": made.verdict_key, "shards": None, "hits": None}
     return {**line, "misses": 0 if same else 1, "why": why}
 

@@ -81,8 +81,8 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
     options, watch = options or Options(), watch or NullWatch()
     made = plan(spec)
     files = freeze_all(spec, options.roots)
-    folder = open_run(store, spec, files, accept_changed_inputs=options.accept_changed_inputs)
-    if folder.finished:
+    folder = open_run(store, made, files, accept_changed_inputs=options.accept_changed_inputs)
+    if folder.finished and _export_is_there(folder):
         return outcome(folder)
     folder.put("plan.json", made.json())
     with ExitStack() as stack:
@@ -128,6 +128,12 @@ def outcome(folder: RunFolder) -> dict[str, Any]:
         "export": folder.find("result.json")["export"],
         "total": folder.find(FINISHED)["total"],
     }
+
+
+def _export_is_there(folder: RunFolder) -> bool:
+    """Whether the export of a finished run was left where it was."""
+    path = str(folder.find("result.json")["export"])
+    return folder.store.find(path.removeprefix(folder.store.url).strip("/") + "/manifest.json") is not None
 
 
 def _write_report(running: Running, ledger: Mapping[str, Any]) -> None:

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.spec import Spec
+from pipelines.plan import Plan
+from pipelines.spec import RUN_NAME
 from pipelines.store import Store
 from stages.catalog import did_you_mean
-from stages.errors import DataError, SpecError
+from stages.errors import DataError, SpecError, StorageError
 from stages.fingerprint import KEY_LENGTH, digest
 
 FINISHED = "ledger.json"
@@ -57,21 +58,21 @@ class RunFolder:
         return None if data is None else pq.read_table(io.BytesIO(data))
 
 
-def open_run(store: Store, spec: Spec, files: pa.Table, *, accept_changed_inputs: bool = False) -> RunFolder:
-    """The run of this spec over these files: a finished or interrupted one, or a new one.
+def open_run(store: Store, plan: Plan, files: pa.Table, *, accept_changed_inputs: bool = False) -> RunFolder:
+    """The run of this plan over these files: a finished or interrupted one, or a new one.
 
     Raises:
         DataError: an interrupted run was planned over other files.
     """
-    short = spec.digest()[:8]
+    spec, short = plan.spec, plan.digest[:8]
     number = 1
     while True:
         folder = RunFolder(store, f"{spec.name}-{short}" + (f".{number}" if number > 1 else ""))
         if folder.find("spec.json") is None:
-            return _begin(folder, spec, files)
+            return _begin(folder, plan, files)
         known = folder.inputs()
         if known is None:
-            return _begin(folder, spec, files)
+            return _begin(folder, plan, files)
         if known.equals(files):
             return folder
         if not folder.finished and not accept_changed_inputs:
@@ -83,8 +84,14 @@ def open_run(store: Store, spec: Spec, files: pa.Table, *, accept_changed_inputs
         number += 1
 
 
-def _begin(folder: RunFolder, spec: Spec, files: pa.Table) -> RunFolder:
-    folder.put("spec.json", {"spec": spec.raw, "folder": spec.folder, "created": round(time.time(), 3)})
+def _begin(folder: RunFolder, plan: Plan, files: pa.Table) -> RunFolder:
+    request = {
+        "spec": plan.spec.raw,
+        "folder": plan.spec.folder,
+        "rules": {name: file.model_dump(mode="json", by_alias=True) for name, file in plan.rule_files.items()},
+        "created": round(time.time(), 3),
+    }
+    folder.put("spec.json", request)
     buffer = io.BytesIO()
     pq.write_table(files, buffer, compression="zstd")
     listed = files.slice(0, LISTED_FILES).to_pylist()
@@ -132,6 +139,9 @@ def list_runs(store: Store) -> list[dict[str, Any]]:
     for run in names:
         folder = RunFolder(store, run)
         request = folder.find("spec.json")
+        if not isinstance(request, dict) or "spec" not in request:
+            path = folder.path("spec.json")
+            raise StorageError(f"{path} in the store {store.url} is not a run's request; delete it", path=path)
         ledger = folder.find(FINISHED)
         found.append(
             {
@@ -145,18 +155,19 @@ def list_runs(store: Store) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (r["created"], r["run"]))
 
 
-def find_run(store: Store, run: str) -> str:
-    """The id of the run with that id, unique prefix, or spec name (its latest).
+def find_run(store: Store, run: str, *, finished: bool = False) -> str:
+    """The id of the run with that id, unique prefix, or spec name: its latest, or its latest finished one if any is.
 
     Raises:
         SpecError: there is none, or the prefix is not unique.
     """
-    if run and store.find(f"runs/{run}/spec.json") is not None:
+    if RUN_NAME.match(run) and store.find(f"runs/{run}/spec.json") is not None:
         return run
     known = list_runs(store)
-    named = [r["run"] for r in known if r["name"] == run]
+    named = [r for r in known if r["name"] == run]
     if named:
-        return str(named[-1])
+        ended = [r for r in named if r["state"] == "finished"] if finished else []
+        return str((ended or named)[-1]["run"])
     near = [r["run"] for r in known if run and r["run"].startswith(run)]
     if len(near) == 1:
         return str(near[0])

@@ -1,6 +1,7 @@
 """Shards and their sidecars: row-aligned Parquet files, zipped and verified, never joined."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def batches(
         StorageError: a sidecar does not have the shard's rows.
 
     """
-    document = pq.ParquetFile(store.open_input(shard.path))
+    document = _opened(store, shard.path)
     own = [c for c in columns if c in DOCUMENT.names]
     files: dict[str, list[str]] = {}
     for name in columns:
@@ -59,7 +60,8 @@ def batches(
     for group in range(document.num_row_groups):
         if groups is not None and group not in groups:
             continue
-        rows = document.read_row_group(group, columns=[*dict.fromkeys(["doc_id", *own])], use_threads=False)
+        with _readable(shard.path):
+            rows = document.read_row_group(group, columns=[*dict.fromkeys(["doc_id", *own])], use_threads=False)
         found = {name: rows[name] for name in own}
         for reader in readers:
             found |= reader.group(group, rows["doc_id"])
@@ -85,7 +87,7 @@ class _SidecarReader:
 
     def __init__(self, store: Store, path: str, names: Sequence[str], shape: Any, shard: Shard) -> None:
         self._path, self._names, self._shard = path, names, shard
-        self._file = pq.ParquetFile(store.open_input(path))
+        self._file = _opened(store, path)
         mine = self._file.metadata
         if mine.num_rows != shape.num_rows:
             raise StorageError(
@@ -100,16 +102,19 @@ class _SidecarReader:
         self._starts = [sum(starts[:i]) for i in range(len(starts))]
         self._whole: pa.Table | None = None
 
+    def _rows(self, index: int, columns: Sequence[str], rows: int) -> pa.Table:
+        if self._aligned:
+            return self._file.read_row_group(index, columns=columns, use_threads=False)
+        if self._whole is None:
+            self._whole = self._file.read(columns=columns, use_threads=False)
+        return self._whole.slice(self._starts[index], rows)
+
     def group(self, index: int, doc_ids: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
         """The columns of one row group by full name."""
         leaves = [n.rpartition(".")[2] for n in self._names]
         wanted = list(dict.fromkeys(["doc_id", *leaves]))
-        if self._aligned:
-            table = self._file.read_row_group(index, columns=wanted, use_threads=False)
-        else:
-            if self._whole is None:
-                self._whole = self._file.read(columns=wanted, use_threads=False)
-            table = self._whole.slice(self._starts[index], len(doc_ids))
+        with _readable(self._path):
+            table = self._rows(index, wanted, len(doc_ids))
         if not table["doc_id"].equals(doc_ids):
             raise StorageError(
                 f"{self._path} holds other documents than its shard {self._shard.digest}; "
@@ -118,6 +123,24 @@ class _SidecarReader:
                 shard=self._shard.digest,
             )
         return {full: table[leaf] for full, leaf in zip(self._names, leaves, strict=True)}
+
+
+def _opened(store: Store, path: str) -> pq.ParquetFile:
+    with _readable(path):
+        return pq.ParquetFile(store.open_input(path))
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Name the file that cannot be read, and what makes it anew."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        folder = path.rpartition("/")[0]
+        raise StorageError(
+            f"{path} cannot be read ({error}); delete the folder {folder} from the store and run the spec again",
+            path=path,
+        ) from error
 
 
 def sidecar_schema(columns: pa.Schema) -> pa.Schema:

@@ -92,7 +92,7 @@ class Store:
         if found is None:
             if not create:
                 raise StorageError(
-                    f"there is no store at {self.url}; check the address or run something", store=self.url
+                    f"there is no store at {self.url}; check the address or run something", store=self.url, absent=True
                 )
             self.create(FORMAT_PATH, ours)
             found = self.get(FORMAT_PATH)

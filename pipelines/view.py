@@ -15,7 +15,7 @@ from pipelines.shards import Shard, batches
 from pipelines.spec import Spec, from_data
 from pipelines.store import Store
 from stages.errors import StorageError
-from stages.rules import BoundPolicy, Thresholds
+from stages.rules import BoundPolicy, Thresholds, parse_rule_file
 
 QUARANTINE = pa.schema(
     [(n, pa.string()) for n in ("doc_id", "id", "source", "path")]
@@ -43,14 +43,16 @@ class RunView:
             SpecError: no such run, or several.
             StorageError: the run has not finished.
         """
-        folder = RunFolder(store, find_run(store, run))
+        folder = RunFolder(store, find_run(store, run, finished=True))
         ledger = folder.find(FINISHED)
         if ledger is None:
             raise StorageError(
                 f"the run {folder.run} has not finished; run its spec again to resume it", run=folder.run
             )
         request = folder.find("spec.json")
-        return cls.of(folder, plan(from_data(request["spec"], Path(request["folder"]))), ledger)
+        rules = {name: parse_rule_file(fields, name) for name, fields in request["rules"].items()}
+        made = plan(from_data(request["spec"], Path(request["folder"])), rules.__getitem__)
+        return cls.of(folder, made, ledger)
 
     @classmethod
     def of(cls, folder: RunFolder, made: Plan, ledger: Mapping[str, Any]) -> "RunView":
