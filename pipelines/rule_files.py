@@ -9,10 +9,8 @@ A rule file's content enters the key of the verdict, through its rules as bound;
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from pipelines.yaml_text import read_yaml
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
 from stages.rules import RuleFile, parse_rule_file
@@ -70,30 +68,7 @@ def _read(path: Path, name: str) -> RuleFile:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SpecError(f"{where} are a file of more than {MAX_BYTES:,} bytes; that is no rule file", rules=name)
-        fields = parse_yaml(path.read_text(encoding="utf-8-sig"), where)
+        fields = read_yaml(path.read_text(encoding="utf-8-sig"), where)
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{where} cannot be read: {error}; check the path", rules=name) from error
     return parse_rule_file(fields, where)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """The data in YAML text.
-
-    Raises:
-        SpecError: it is not YAML, or repeats itself through aliases.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise SpecError(f"{where} are not valid YAML: {' '.join(str(error).split())}", rules=where) from error
-    except RecursionError as error:
-        raise SpecError(f"{where} are nested too deeply; flatten them", rules=where) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain data without aliases, which could make a small file huge."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)

@@ -1,7 +1,6 @@
 """A spec: what a person asks for, as data. YAML or JSON in, a frozen `Spec` out.
 
 Unknown fields, kinds and columns are errors with a suggestion. Relative paths are relative to the spec file.
-YAML is read by the rules of YAML 1.2 (`no` is a language, not a falsehood) and a key given twice is refused.
 """
 
 import json
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
 from stages.catalog import did_you_mean, explain, parse
 from stages.errors import SpecError
@@ -91,14 +90,7 @@ def load(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spec:
 
 def from_text(text: str, folder: Path, changes: Mapping[str, Any] | None = None, where: str = "the spec") -> Spec:
     """The spec in YAML or JSON text; relative paths are below `folder`."""
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        place = " ".join(str(error).split())
-        raise SpecError(f"{where} is not valid YAML: {place}", spec=where) from error
-    except RecursionError as error:
-        raise SpecError(f"{where} is nested too deeply; flatten it", spec=where) from error
-    return from_data(value, folder, changes)
+    return from_data(read_yaml(text, where), folder, changes)
 
 
 def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any] | None = None) -> Spec:
@@ -237,41 +229,4 @@ def parse_change(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise SpecError(f"--set {text!r} is not path=value, such as source.shard_bytes=3000000")
-    try:
-        return path.strip(), yaml.load(value, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise SpecError(f"--set {path}: {value!r} is not valid YAML") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of scalars, no repeated keys, no aliases that explode."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen = set()
-        for name, _ in node.value:
-            if name.value in seen:
-                place = f"line {name.start_mark.line + 1}"
-                raise yaml.YAMLError(f"the key {name.value!r} is given twice ({place})")
-            seen.add(name.value)
-        return super().construct_mapping(node, deep=deep)
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed in a spec")
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d[\d_]*)(?:\.\d*)?[eE][-+]?\d+\Z"), list("-+0123456789")
-)
+    return path.strip(), read_yaml(value, f"the value of --set {path}")

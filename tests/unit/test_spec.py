@@ -63,6 +63,52 @@ def test_a_spec_nested_ten_thousand_deep_is_refused():
     assert "nested" in wrong("name: x\nsource: " + "[" * 10_000 + "]" * 10_000)
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("{{ n }}", "a key must be plain text (line 1)"),
+        ("{[a]: 1}", "a key must be plain text (line 1)"),
+        ("!!int abc", "'abc' is no valid int (line 1)"),
+        ("!!int ''", "'' is no valid int (line 1)"),
+        ("!!float 日", "'日' is no valid float (line 1)"),
+        ("!!bool maybe", "'maybe' is no valid bool (line 1)"),
+        ("!!timestamp 2001-13-45", "the tag 'tag:yaml.org,2002:timestamp' is not allowed"),
+        ("!!map [1]", "!!map stands before what is no mapping"),
+        ("9" * 5000, "'" + "9" * 40 + "…' is no valid int (line 1)"),
+        ("1e999", "'1e999' is no valid float (line 1)"),
+        (r'"\ud800"', r"'\ud800' is no valid str (line 1)"),
+        (r'"\UFFFFFFFF"', "Python int too large"),
+        ("*a", "aliases (*name) are not allowed"),
+    ],
+)
+def test_text_that_is_no_plain_data_is_refused_with_its_place(value, reason):
+    assert wrong(f"name: {value}\n").startswith(f"the spec cannot be read as YAML: {reason}")
+    with pytest.raises(SpecError) as caught:
+        parse_change(f"name={value}")
+    assert caught.value.message.startswith(f"the value of --set name cannot be read as YAML: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0b_", "0b_"),
+        ("1:30", "1:30"),
+        ("2001-12-14", "2001-12-14"),
+        ("=", "="),
+        ("-", [None]),
+        ("010", 10),
+        ("0x1F", 31),
+        ("32_000_000", 32_000_000),
+        ("-1.5e3", -1500.0),
+        (".5", 0.5),
+        ("~", None),
+        ("{1: a, true: b, no: עברית}", {"1": "a", "true": "b", "no": "עברית"}),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2_with_underscores_between_digits(text, value):
+    assert parse_change(f"x={text}") == ("x", value)
+
+
 def test_no_is_the_norwegian_language():
     spec = from_text(
         GOOD.replace("keep: []", "keep:\n  - {column: lang, eq: no, on_null: drop, reason: r}"), Path("/x")
