@@ -4,6 +4,7 @@ Unknown fields, kinds and columns are errors with a suggestion. Relative paths a
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from stages.catalog import did_you_mean, explain, parse
 from stages.errors import SpecError
 from stages.fingerprint import canonical, key
 from stages.rules import KeepEntry, parse_keep
-from stages.sources.base import Source
+from stages.sources.base import MAX_INT64, Source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: What `poll` can wait: it counts milliseconds in 32 bits.
+MAX_SECONDS = 2_000_000
 RESERVED = ("verdict", "document", "source", "sources", "leaving", "export")
 
 
@@ -31,7 +35,7 @@ class Write(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str = "parquet"
-    shard_bytes: int = Field(default=128_000_000, ge=1)
+    shard_bytes: int = Field(default=128_000_000, ge=1, le=MAX_INT64)
     text: str | None = None
 
 
@@ -42,9 +46,9 @@ class Limits(BaseModel):
 
     max_quarantine: float = Field(default=0.001, ge=0, le=1)
     max_drop: float | None = Field(default=None, ge=0, le=1)
-    max_document_seconds: float = Field(default=30.0, gt=0)
-    max_document_memory_bytes: int = Field(default=2_000_000_000, ge=1)
-    max_shard_seconds: float = Field(default=1800.0, gt=0)
+    max_document_seconds: float = Field(default=30.0, gt=0, le=MAX_SECONDS)
+    max_document_memory_bytes: int = Field(default=2_000_000_000, ge=1, le=MAX_INT64)
+    max_shard_seconds: float = Field(default=1800.0, gt=0, le=MAX_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
     base = folder or Path.cwd()
     raw = _plain(value)
     for path, change in (changes or {}).items():
-        _set(raw, path, change)
+        _set(raw, path, _plain(change))
     for section in raw:
         if section not in SECTIONS:
             raise SpecError(f"the spec has the unknown section {section!r}{did_you_mean(str(section), list(SECTIONS))}")
@@ -138,21 +142,42 @@ def _sources(raw: dict[str, Any], base: Path) -> dict[str, Source]:
     found = {}
     for name, fields in given.items():
         where = "the source" if "source" in raw else f"source {name!r}"
-        if not NAME.match(str(name)):
-            raise SpecError(f"{where} has an impossible name; use letters, digits, '_' and '-'")
+        if not _possible(str(name)) and name != "source":
+            raise SpecError(
+                f"{where} has an impossible name: use letters, digits, '_' and '-', and no name of tamis's own"
+            )
         if not isinstance(fields, dict):
             raise SpecError(f"{where} is not a mapping; write it as {{kind: jsonl, path: ...}}")
         if isinstance(fields.get("path"), str):
-            fields["path"] = absolute(fields["path"], base)
+            fields["path"] = absolute(fields["path"], base, where)
         stage = parse(fields, "source", where)
         assert isinstance(stage, Source)
         found[str(name)] = stage
     return found
 
 
-def absolute(path: str, base: Path) -> str:
-    """The path with a relative one put below `base`; URLs stay as they are."""
-    return path if "://" in path else str(base / path)
+def absolute(path: str, base: Path, where: str = "the source") -> str:
+    """The path with `~` expanded and a relative one put below `base`; `s3://` stays as it is.
+
+    Raises:
+        SpecError: it is blank, or of another scheme.
+
+    """
+    if not path.strip() or "\0" in path:
+        raise SpecError(f"{where} has the path {path!r}, which names nothing; write a file, a folder or a glob")
+    path = path.removeprefix("file://")
+    if scheme := SCHEME.match(path):
+        if scheme[0] != "s3://" or path[len(scheme[0]) :].startswith("/") or path == scheme[0]:
+            raise SpecError(
+                f"{where} has a path that begins with {scheme[0]!r}; write a local path or s3://bucket/..., nothing else is read"
+            )
+        return path
+    return str(base / os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails for unknown users
+
+
+def _possible(name: str) -> bool:
+    """Whether a source or step may have this name: it is also a folder's, and a line's in the ledger."""
+    return NAME.match(name) is not None and name not in RESERVED and not name.startswith("choice-")
 
 
 def _measure(given: Any, sources: Mapping[str, Source]) -> dict[str, RowStage | CorpusStage]:
@@ -161,7 +186,7 @@ def _measure(given: Any, sources: Mapping[str, Source]) -> dict[str, RowStage | 
     steps: dict[str, RowStage | CorpusStage] = {}
     for name, fields in given.items():
         where = f"step {name!r}"
-        if not NAME.match(str(name)) or name in RESERVED or name in sources or str(name).startswith("choice-"):
+        if not _possible(str(name)) or name in sources:
             raise SpecError(
                 f"{where} has an impossible name: use letters, digits, '_' and '-', and not a source's name"
             )
@@ -181,7 +206,7 @@ def _write(given: Any) -> tuple[Write, Sink]:
     except ValidationError as error:
         raise SpecError(explain(error, Write, "`write`"), where="write") from error
     rest = {k: v for k, v in given.items() if k not in ("shard_bytes", "text")}
-    sink = parse({"kind": "parquet", **rest}, "sink", "`write`")
+    sink = parse({"kind": "parquet", **rest}, "sink", "`write`", beside=list(Write.model_fields))
     assert isinstance(sink, Sink)
     return write, sink
 
@@ -198,11 +223,19 @@ def _limits(raw: dict[str, Any]) -> Limits:
 
 
 def _plain(value: Any) -> Any:
-    """Deep copy as plain data, refusing what JSON cannot hold."""
+    """Deep copy as plain data, refusing what JSON in UTF-8 and integers of 64 bits cannot hold."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        return json.loads(text, parse_int=_int64)
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"the spec holds something that is not plain data: {error}") from error
+
+
+def _int64(digits: str) -> int:
+    number = int(digits)
+    if not -MAX_INT64 <= number <= MAX_INT64:
+        raise ValueError(f"the integer {digits[:40]} does not fit in 64 bits")
+    return number
 
 
 def _set(raw: dict[str, Any], path: str, change: Any) -> None:

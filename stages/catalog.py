@@ -8,7 +8,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -25,6 +25,8 @@ FOLDERS: Mapping[str, type[Stage]] = {
     "stages.sinks": Sink,
 }
 ENTRY_POINTS = "tamis.stages"
+#: How many known words a message lists at most.
+LISTED = 12
 
 
 @functools.cache
@@ -70,8 +72,10 @@ def corpus_stages() -> dict[str, type[CorpusStage]]:
     return {k: c for k, c in catalog().items() if issubclass(c, CorpusStage)}
 
 
-def parse(fields: Mapping[str, Any], role: str, where: str) -> Stage:
+def parse(fields: Mapping[str, Any], role: str, where: str, beside: Sequence[str] = ()) -> Stage:
     """The stage that `fields` describe; `role` is `step`, `source` or `sink`; `where` names the place in the spec.
+
+    `beside` are names that stand in the same place and are not the stage's: suggestions know them.
 
     Raises:
         SpecError: an unknown kind or field, or a value that the stage refuses; with a suggestion where one is near.
@@ -88,15 +92,15 @@ def parse(fields: Mapping[str, Any], role: str, where: str) -> Stage:
     try:
         return cls.model_validate(dict(fields))
     except ValidationError as error:
-        raise SpecError(explain(error, cls, where), where=where) from error
+        raise SpecError(explain(error, cls, where, beside), where=where) from error
 
 
-def explain(error: ValidationError, cls: type, where: str) -> str:
+def explain(error: ValidationError, cls: type, where: str, beside: Sequence[str] = ()) -> str:
     """One sentence for a validation error: the first problem, with a suggestion for a misspelt field."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "value"
     if first["type"] == "extra_forbidden":
-        names = [n for n in getattr(cls, "model_fields", {}) if n != "kind"]
+        names = [*beside, *(n for n in getattr(cls, "model_fields", {}) if n != "kind")]
         return f"{where} has the unknown field {place!r}{did_you_mean(str(first['loc'][-1]), names)}"
     if first["type"] == "missing":
         return f"{where} lacks the field {place!r}; add it"
@@ -104,11 +108,13 @@ def explain(error: ValidationError, cls: type, where: str) -> str:
 
 
 def did_you_mean(word: str, words: list[str]) -> str:
-    """A suggestion to end a sentence with: the nearest known word, or all of them when few."""
+    """A suggestion to end a sentence with: the nearest known word, or up to a dozen of them."""
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(sorted(words))}" if words else ""
+    known = sorted(set(words))
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"; known: {', '.join(known[:LISTED])}{more}" if known else ""
 
 
 def _stages_in(module: str, base: type[Stage]) -> list[type[Stage]]:

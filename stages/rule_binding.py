@@ -1,5 +1,6 @@
 """Binds a policy to the columns of a run: every name is resolved and every type checked before any work."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from stages.rule_models import KeepEntry, OneOf, Percentile, Rule, RuleFile, Sca
 
 Kind = Literal["number", "text", "truth"]
 Where = tuple[tuple[str, tuple[Scalar, ...]], ...]
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 #: `FIRST` keeps the first document of a cluster in the order of the corpus, `LONGEST` the one with most UTF-8 bytes.
 FIRST, LONGEST = "first", "longest"
 
@@ -190,7 +192,12 @@ def check_value(field: pa.Field, column: str, test: Test, value: Any, place: str
         return _fitting(kind, column, value, place)
     if kind == "truth":
         raise SpecError(f"{place} orders {column!r}, which is true or false; write `eq: true`", column=column)
-    percentile = Percentile.parse(value) if kind == "number" and isinstance(value, str) else None
+    if kind != "number" or not isinstance(value, str):
+        return _fitting(kind, column, value, place)
+    percentile = Percentile.parse(value)
+    if percentile is None and re.match(r"[pP]\s*[-+.\d]", value):
+        message = f"{place} has {test}: {value}, but percentiles go from p0 to p100, such as p70 or p99.9"
+        raise SpecError(message, column=column)
     return percentile or _fitting(kind, column, value, place)
 
 
@@ -331,6 +338,8 @@ def _fitting(kind: Kind, column: str, value: Any, place: str) -> Scalar:
     if not fits:
         wanted = {"number": "a number", "text": "text", "truth": "true or false"}[kind]
         raise SpecError(f"{place} compares {column!r} with {value!r}, but the column holds {wanted}", column=column)
+    if kind == "number" and isinstance(value, int) and not MIN_INT64 <= value <= MAX_INT64:
+        raise SpecError(f"{place} compares {column!r} with an integer that does not fit in 64 bits", column=column)
     return value  # type: ignore[no-any-return]  # checked above
 
 

@@ -18,6 +18,8 @@ from stages.sources.rows import Rows
 
 #: What a record may need beyond its text's share: twice the text (escapes) and this much for its other fields.
 RECORD_SLACK_BYTES = 1 << 20
+#: Sizes and counts fit the integers of Arrow and NumPy.
+MAX_INT64 = 2**63 - 1
 
 
 class Input(Protocol):
@@ -66,13 +68,13 @@ class Source(Stage):
     #: Document column -> record field, for other schemas. A dot reaches into a nested object.
     fields: dict[str, str] = Field(default_factory=dict)
     #: Target size of a document shard in bytes of UTF-8 text.
-    shard_bytes: int = Field(default=32_000_000, ge=1)
+    shard_bytes: int = Field(default=32_000_000, ge=1, le=MAX_INT64)
     #: A document with more UTF-8 bytes of text is malformed (`too-large`).
     max_document_bytes: int = Field(default=128_000_000, ge=1, le=1_000_000_000)
     #: Decompressed bytes read of one file; what lies beyond is one malformed record (`bomb`).
-    max_file_bytes: Annotated[int, Field(ge=1)] = 1_000_000_000_000
+    max_file_bytes: Annotated[int, Field(ge=1, le=MAX_INT64)] = 1_000_000_000_000
     #: More malformed records than this stop the run; None: any number is counted and quarantined.
-    max_malformed: int | None = Field(default=None, ge=0)
+    max_malformed: int | None = Field(default=None, ge=0, le=MAX_INT64)
 
     @field_validator("fields")
     @classmethod

@@ -101,6 +101,12 @@ def test_few_known_words_are_listed_where_none_is_near() -> None:
     assert did_you_mean("zzz", []) == ""
 
 
+def test_a_known_word_is_listed_once_and_at_most_a_dozen_are() -> None:
+    assert did_you_mean("zzz", ["e", "d", "e", "e"]) == "; known: d, e"
+    assert did_you_mean("zzz", [f"{i:02}" for i in range(12)]).endswith("09, 10, 11")
+    assert did_you_mean("zzz", [f"{i:02}" for i in range(14)]).endswith("09, 10, 11 and 2 more")
+
+
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(ValidationError) as caught:
         Source.model_validate({"kind": "x"})

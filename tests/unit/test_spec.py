@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.spec import from_data, from_text, load, parse_change
 from stages.errors import SpecError
+from stages.sources.jsonl import Jsonl
 
 GOOD = """
 name: web-en
@@ -22,6 +24,10 @@ def wrong(text: str, folder: Path = Path("/nowhere")) -> str:
     return caught.value.message
 
 
+def path_of(path: str) -> str:
+    return from_data({"name": "a", "source": {"kind": "jsonl", "path": path}}, Path("/base")).sources["source"].path
+
+
 def test_a_relative_path_is_below_the_spec_file(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD)
     assert load(tmp_path / "a.yaml").sources["source"].path == str(tmp_path / "raw/*.jsonl.gz")
@@ -30,6 +36,37 @@ def test_a_relative_path_is_below_the_spec_file(tmp_path):
 def test_an_s3_path_stays_as_it_is():
     spec = from_data({"name": "a", "source": {"kind": "jsonl", "path": "s3://bucket/raw/*.jsonl.gz"}})
     assert spec.sources["source"].path == "s3://bucket/raw/*.jsonl.gz"
+
+
+def test_a_tilde_is_the_home_folder():
+    assert path_of("~/räw/*.jsonl") == str(Path.home() / "räw/*.jsonl")
+    assert path_of("~nobody-of-this-name/a") == "/base/~nobody-of-this-name/a"
+
+
+def test_a_file_url_is_a_local_path():
+    assert path_of("file:///data/日本語.jsonl") == "/data/日本語.jsonl"
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "secret://", "gs://", "S3://"])
+def test_a_path_of_another_scheme_is_refused_without_repeating_what_follows_it(scheme):
+    with pytest.raises(SpecError) as caught:
+        path_of(scheme + "user:word@host/x")
+    assert caught.value.message == (
+        f"the source has a path that begins with {scheme!r}; "
+        "write a local path or s3://bucket/..., nothing else is read"
+    )
+
+
+@pytest.mark.parametrize("path", ["s3://", "s3:///key"])
+def test_an_s3_path_names_a_bucket(path):
+    with pytest.raises(SpecError, match="begins with 's3://'; write a local path or s3://bucket"):
+        path_of(path)
+
+
+@pytest.mark.parametrize("path", ["", " \t", "a\0b"])
+def test_a_path_that_names_nothing_is_refused(path):
+    with pytest.raises(SpecError, match="which names nothing; write a file, a folder or a glob"):
+        path_of(path)
 
 
 def test_nothing_to_measure_and_nothing_to_keep_is_a_valid_spec():
@@ -140,6 +177,57 @@ def test_a_name_that_is_no_file_name_is_refused(name):
 def test_a_step_name_that_would_hide_another_column_is_refused(step):
     with pytest.raises(SpecError, match="impossible name"):
         from_data({"name": "a", "source": {"kind": "jsonl", "path": "/x"}, "measure": {step: {"kind": "normalize"}}})
+
+
+@pytest.mark.parametrize("name", ["verdict", "leaving", "choice-0", "document", "export", "sources", "a/b"])
+def test_a_source_name_that_would_hide_a_line_of_the_ledger_is_refused(name):
+    with pytest.raises(SpecError, match="impossible name"):
+        from_data({"name": "a", "sources": {name: {"kind": "jsonl", "path": "/x"}}})
+
+
+def test_several_sources_keep_their_names():
+    one = {"kind": "jsonl", "path": "/x"}
+    assert set(from_data({"name": "a", "sources": {"web": one, "source": one}}).sources) == {"web", "source"}
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        ({"shard_byte": 3}, "unknown field 'shard_byte'; did you mean 'shard_bytes'?"),
+        ({"txt": "a"}, "unknown field 'txt'; did you mean 'text'?"),
+        ({"kin": "jsonl"}, "unknown field 'kin'; did you mean 'kind'?"),
+        ({"kind": "jsonl", "levl": 3}, "unknown field 'levl'; did you mean 'level'?"),
+    ],
+)
+def test_a_misspelt_field_of_write_is_named_with_the_nearest_of_write_or_its_sink(write, sentence):
+    with pytest.raises(SpecError) as caught:
+        from_data({"name": "a", "source": {"kind": "jsonl", "path": "/x"}, "write": write})
+    assert caught.value.message == f"`write` has the {sentence}"
+
+
+@pytest.mark.parametrize(
+    "place", ["source.shard_bytes", "write.shard_bytes", "limits.max_document_memory_bytes", "x.y"]
+)
+def test_an_integer_beyond_64_bits_is_refused_wherever_it_stands(place):
+    with pytest.raises(SpecError, match="the integer 1000000000000000000000000000000 does not fit in 64 bits"):
+        from_text(GOOD, Path("/x"), {place: 10**30})
+
+
+def test_the_largest_sizes_are_those_that_fit_in_64_bits():
+    largest = {"source.shard_bytes": 2**63 - 1, "write.shard_bytes": 2**63 - 1}
+    spec = from_text(GOOD, Path("/x"), largest)
+    assert (spec.sources["source"].shard_bytes, spec.write.shard_bytes) == (2**63 - 1, 2**63 - 1)
+    with pytest.raises(ValidationError, match="less than or equal to 9223372036854775807"):
+        Jsonl(path="/x", shard_bytes=2**63)
+
+
+def test_text_that_no_file_could_hold_is_refused():
+    with pytest.raises(SpecError, match="not plain data"):
+        from_data({"name": "a", "source": {"kind": "jsonl", "path": "/\ud800"}})
+
+
+def test_a_time_beyond_what_can_be_waited_is_refused():
+    assert "max_shard_seconds" in wrong(GOOD + "limits: {max_shard_seconds: 1e300}\n")
 
 
 def test_source_and_sources_together_are_refused():
