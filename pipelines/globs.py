@@ -10,11 +10,11 @@ import stat
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from stages.errors import DataError, SpecError
 
 _WILD = re.compile(r"[*?\[]")
+_LONGEST_NAME = 255  # bytes; what Linux and macOS allow
 _ANY_DEPTH = "**"
 _EVERYBODY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
@@ -37,7 +37,7 @@ def split(glob: str) -> tuple[str, list[str]]:
     """A glob as its root (the longest prefix without wildcards) and the parts below it.
 
     Raises:
-        SpecError: it climbs with `..` below a wildcard.
+        SpecError: it climbs with `..` below a wildcard, or has `[...]` around what is no set of characters.
     """
     parts = glob.split("/")
     first = next((i for i, part in enumerate(parts) if _WILD.search(part)), len(parts) - 1)
@@ -45,17 +45,29 @@ def split(glob: str) -> tuple[str, list[str]]:
     if ".." in below:
         message = f"the path {glob!r} has `..` after a wildcard; write the folder that is meant"
         raise SpecError(message, path=glob)
+    for part in below:
+        try:
+            re.compile(_part(part))
+        except re.error as error:
+            message = f"the path {glob!r} has {part!r}, which is no pattern: {error.msg}; write sets such as `[a-z]`"
+            raise SpecError(message, path=glob) from error
     return root, [part for part in below if part not in {"", "."}]
+
+
+def is_wild(glob: str) -> bool:
+    """Whether a path has a wildcard."""
+    return _WILD.search(glob) is not None
 
 
 def find_local(glob: str, allowed: Allowed) -> Found:
     """The files of a local glob with their sizes and modification times.
 
     Raises:
-        SpecError: the root, or what a symbolic link points to, is not allowed.
+        SpecError: the root, or what a symbolic link points to, is not allowed, or the path cannot be a path.
         DataError: a file or folder cannot be read, is no regular file, or links run in a circle.
     """
-    if Path(glob).is_dir():
+    _must_be_short(glob)
+    if os.path.isdir(glob):  # noqa: PTH112  # Path.is_dir fails for some paths
         root, parts = glob.rstrip("/") or "/", [_ANY_DEPTH, "*"]
     elif os.path.lexists(glob):
         root, parts = os.path.split(glob)[0] or ".", []
@@ -67,7 +79,7 @@ def find_local(glob: str, allowed: Allowed) -> Found:
     walk = _Walk(found, allowed)
     if not parts:
         walk.add_literal(root, os.path.basename(glob))  # noqa: PTH119  # strings throughout: a million of them
-    elif os.path.isdir(root):  # noqa: PTH112  # the same
+    elif os.path.isdir(root):  # noqa: PTH112  # the same as above
         walk.match(root, _joined_depths(parts), (os.path.realpath(root),))
     return found
 
@@ -94,7 +106,7 @@ def _part(part: str) -> str:
     while at < len(part):
         end = part.find("]", at + 2)
         if part[at] == "[" and end > 0:
-            inner = part[at + 1 : end].replace("\\", r"\\")
+            inner = re.sub(r"[\\\[&~|]", r"\\\g<0>", part[at + 1 : end])
             out += "[" + ("^" + inner[1:] if inner[0] == "!" else inner.replace("^", r"\^", 1)) + "]"
             at = end
         else:
@@ -178,6 +190,13 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     except OSError as error:
         message = f"the folder {shown(folder)} cannot be read: {error.strerror}; give this user the right to"
         raise DataError(message, path=shown(folder)) from error
+
+
+def _must_be_short(glob: str) -> None:
+    for part in glob.split("/"):
+        if len(part.encode("utf-8", "replace")) > _LONGEST_NAME and not is_wild(part):
+            message = f"the path has {part[:20]!r}… in it, a name of more than {_LONGEST_NAME} bytes, which no file has; check it"
+            raise SpecError(message, path=glob)
 
 
 def _must_be_allowed(real: str, path: str, allowed: Allowed) -> None:

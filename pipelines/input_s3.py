@@ -11,10 +11,10 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
-from pipelines.globs import Found, matcher, split
+from pipelines.globs import Found, is_wild, matcher, split
 from pipelines.input_files import BLOCK, changed
-from pipelines.store_s3 import ENDPOINTS, RETRIES
-from stages.errors import DataError, StorageError
+from pipelines.store_s3 import ENDPOINTS, no_credentials, retries
+from stages.errors import DataError, SpecError, StorageError
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -30,14 +30,22 @@ T = TypeVar("T")
 
 
 def find_s3(glob: str) -> Found:
-    """The objects of an `s3://bucket/glob` with their sizes and entity tags.
+    """The objects of an `s3://bucket/glob` with their sizes and entity tags; a path with objects below it means them.
 
     Raises:
+        SpecError: the glob is impossible.
         StorageError: the bucket cannot be listed.
     """
     bucket, _, key = glob.removeprefix(SCHEME).partition("/")
-    root, parts = split(key) if key and not key.endswith("/") else (key.rstrip("/") or ".", ["**"])
-    root = "" if root == "." else root
+    if not is_wild(key):
+        below = _listed(glob, bucket, key.rstrip("/"), ["**"])
+        if below.paths or not key or key.endswith("/"):
+            return below
+    root, parts = split(key)
+    return _listed(glob, bucket, "" if root == "." else root, parts)
+
+
+def _listed(glob: str, bucket: str, root: str, parts: list[str]) -> Found:
     found = Found(f"{SCHEME}{bucket}/{root}".rstrip("/"))
     matches = matcher(parts).match
     cut = len(root) + 1 if root else 0
@@ -181,7 +189,7 @@ def _bucket(bucket: str) -> S3Store:
     options: ClientConfig = {"timeout": "60s", "connect_timeout": "5s"}
     if endpoint.startswith("http://"):
         options["allow_http"] = True
-    return S3Store(bucket, client_options=options, retry_config={"max_retries": int(os.environ.get(RETRIES, "8"))})
+    return S3Store(bucket, client_options=options, retry_config={"max_retries": retries()})
 
 
 def _saying(uri: str, ask: Callable[[], T]) -> T:
@@ -189,9 +197,12 @@ def _saying(uri: str, ask: Callable[[], T]) -> T:
         return ask()
     except (BaseError, OSError) as error:
         raise _unreachable(uri, error) from error
+    except ValueError as error:  # what obstore says of a path with `.`, `..` or an empty part
+        message = f"the path {uri!r} cannot be a key: {str(error).partition(chr(10))[0]}; write it without such parts"
+        raise SpecError(message, path=uri) from error
 
 
 def _unreachable(uri: str, error: Exception) -> StorageError:
     reason = str(error).partition("\n")[0]
-    message = f"the input {uri!r} cannot be read: {reason}; check endpoint, credentials and network and run again"
+    message = f"the input {uri!r} cannot be read: {reason}; check endpoint, credentials and network and run again{no_credentials()}"
     return StorageError(message, uri=uri)

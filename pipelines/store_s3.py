@@ -36,6 +36,35 @@ CONFLICT_TRIES = 6
 CONFLICT_PAUSE = 0.05
 
 
+#: Any of these says where credentials come from, or that none are needed.
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+)
+
+
+def retries() -> int:
+    """How often a request is tried again.
+
+    Raises:
+        StorageError: the environment says something else than a number from 0 to 100.
+    """
+    given = os.environ.get(RETRIES, "8")
+    if not (given.isascii() and given.isdigit() and len(given) <= 3 and int(given) <= 100):  # noqa: PLR2004  # more is no help
+        raise StorageError(f"{RETRIES} is {given!r}; set it to a number from 0 to 100 or unset it", variable=RETRIES)
+    return int(given)
+
+
+def no_credentials() -> str:
+    """The end of a message about a failed request where the environment has no credentials; otherwise nothing."""
+    if any(os.environ.get(name) for name in CREDENTIALS):
+        return ""
+    return "; no AWS credentials were found in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+
+
 class S3Files:
     """The objects below one prefix of one bucket."""
 
@@ -47,7 +76,7 @@ class S3Files:
         if endpoint.startswith("http://"):
             options["allow_http"] = True
         retry: RetryConfig = {
-            "max_retries": int(os.environ.get(RETRIES, "8")),
+            "max_retries": retries(),
             "retry_timeout": timedelta(seconds=120),
             "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
         }
@@ -138,10 +167,11 @@ class S3Files:
         """Turn an S3 failure into one sentence that names the object."""
         try:
             yield
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError, ValueError) as error:  # the last: a path with `.`, `..` or an empty part
             reason = str(error).partition("\n")[0]
             raise StorageError(
-                f"cannot {verb} {path!r} in {self.url}: {reason}; check endpoint, credentials and network and run again",
+                f"cannot {verb} {path!r} in {self.url}: {reason}; check endpoint, credentials and network and run again"
+                + no_credentials(),
                 store=self.url,
                 path=path,
             ) from error

@@ -331,7 +331,10 @@ def test_a_bucket_is_read_like_a_folder(tmp_path: Path, store: Store, bucket: S3
         other = Store.open(tmp_path / f"store-{kind.__name__}")
         assert [s["digest"] for s in shards(ingest(other, far))] == [s["digest"] for s in shards(ingest(store, near))]
     assert freeze("mill", Jsonl(path="s3://corpus/read/a.jsonl"))["path"].to_pylist() == ["a.jsonl"]
-    assert freeze("mill", Jsonl(path="s3://corpus/read/"))["path"].to_pylist() == ["a.jsonl", "c.parquet", "sub/b.gz"]
+    for folder in ("s3://corpus/read/", "s3://corpus/read"):
+        assert freeze("mill", Jsonl(path=folder))["path"].to_pylist() == ["a.jsonl", "c.parquet", "sub/b.gz"]
+    with pytest.raises(DataError, match="matches no file"):
+        freeze("mill", Jsonl(path="s3://corpus/rea"))
 
 
 @pytest.mark.s3

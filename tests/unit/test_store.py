@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.input_s3 import find_s3
 from pipelines.store import Store, checked
+from pipelines.store_s3 import CREDENTIALS, ENDPOINTS
 from stages.errors import StorageError
 
+DEAD = "http://127.0.0.1:1"  # an endpoint where nothing listens
 HOSTILE = "naïve 漢字 שלום 👩‍👩‍👧 e\u0301 \u202e.json"
 
 
@@ -188,3 +191,44 @@ def test_a_checked_path_stays_below_any_root(path: str) -> None:
     except ValueError:
         return
     assert os.path.normpath(f"/root/{inside}") == f"/root/{path}"
+
+
+@pytest.mark.parametrize("given", ["abc", "-1", "1e3", "٣", "101", " "])
+def test_a_number_of_retries_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAMIS_S3_RETRIES", given)
+    sentence = f"TAMIS_S3_RETRIES is {given!r}; set it to a number from 0 to 100 or unset it"
+
+    for ask in (lambda: Store.open("s3://bucket/store"), lambda: find_s3(f"s3://bucket-{ord(given[0])}/*.jsonl")):
+        with pytest.raises(StorageError) as refused:
+            ask()
+        assert refused.value.message == sentence
+
+
+def test_where_no_credentials_are_set_a_failure_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*CREDENTIALS, *ENDPOINTS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", DEAD)
+    monkeypatch.setenv("TAMIS_S3_RETRIES", "0")
+
+    for ask in (lambda: Store.open("s3://bucket/store"), lambda: find_s3("s3://bucket-without-a-key/*.jsonl")):
+        with pytest.raises(
+            StorageError, match=r"; no AWS credentials were found in the environment \(AWS_ACCESS_KEY_ID"
+        ):
+            ask()
+
+
+def test_where_credentials_are_set_a_failure_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": DEAD}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TAMIS_S3_RETRIES", "0")
+
+    with pytest.raises(StorageError, match=r"credentials and network and run again$"):
+        Store.open("s3://bucket/store")
+
+
+def test_a_store_below_a_prefix_that_no_object_can_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", DEAD)
+    monkeypatch.setenv("TAMIS_S3_RETRIES", "0")
+
+    with pytest.raises(StorageError, match=r"in s3://bucket/a/\.\./b: Could not parse path"):
+        Store.open("s3://bucket/a/../b")
