@@ -5,12 +5,14 @@ can pair old callers with new callees, which crashes. A folder for each state of
 Importing this module imports no numba.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ENVIRONMENT = "NUMBA_CACHE_DIR"
 PREFIX = "kernels-"
@@ -35,6 +37,18 @@ def mark_ready(kind: str) -> None:
     """Note that a stage's kernels were compiled on this machine."""
     folder().mkdir(parents=True, exist_ok=True)
     (folder() / f"{kind}.ready").touch()
+
+
+def keep(path: Path, table: Any) -> None:
+    """Write an array where other processes find it; whole or not at all, and not where the folder is read-only."""
+    import numpy as np  # noqa: PLC0415 - asking whether kernels are ready needs no numpy
+
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.save(file, table, allow_pickle=False)
+        part.replace(path)
 
 
 def _digest() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.kernels import cache
 from stages.kernels.contractions import special_words, units
 from stages.kernels.peek import inner, u8, u32, u64
 from stages.kernels.unicode import CLASSES, CUTS, FILTER, HASHES, tables
@@ -23,7 +24,23 @@ LONGEST = 32
 
 @functools.cache
 def lexicon() -> NDArray[Any]:
-    """The block, as bytes: the index of classes, a filter that rules most words out, cuts, hashes, classes."""
+    """The block, as bytes: the index of classes, a filter that rules most words out, cuts, hashes, classes.
+
+    Building it takes most of a second, so it is kept beside the compiled kernels, whose folder is named by the
+    sources and by Python's version.
+    """
+    path = cache.folder() / "lexicon.npy"
+    try:
+        block = np.load(path, allow_pickle=False)
+    except (OSError, ValueError):  # absent, or left half-written by another version of this code
+        block = build()
+        cache.keep(path, block)
+    block.setflags(write=False)
+    return block
+
+
+def build() -> NDArray[Any]:
+    """The block, made anew."""
     classes, index = tables()
     block = np.zeros(CLASSES + classes.nbytes, np.uint8)
     block[: index.nbytes] = index.view(np.uint8)
@@ -41,7 +58,6 @@ def lexicon() -> NDArray[Any]:
         hashes[slot], cuts[slot] = key, cut
         second = word[1] if len(word) > 1 else 0
         block[FILTER + _filter_slot(len(word), word[0], second, word[-1])] = 1
-    block.setflags(write=False)
     return block
 
 

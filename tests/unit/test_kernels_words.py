@@ -176,3 +176,9 @@ def test_lists_are_the_published_ones():
 
 PINNED = ("c60984b5430f648b", "0a20aca7cf340a97", "8c5734263995c757")
 PUNCTUATION = "c1d565a777f266c9"
+
+
+def test_the_tables_that_are_kept_are_those_that_are_built():
+    from stages.kernels.lexicon import build, lexicon  # noqa: PLC0415 - numba is slow to import
+
+    assert lexicon().tobytes() == build().tobytes()
