@@ -243,13 +243,13 @@ def _set(raw: dict[str, Any], path: str, change: Any) -> None:
     *parents, last = path.split(".")
     place: Any = raw
     for part in parents:
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+        if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
             place = place[int(part)]
         elif isinstance(place, dict):
             place = place.setdefault(part, {})
         else:
             raise SpecError(f"--set {path}: the spec has no place {part!r}")
-    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
+    if isinstance(place, list) and last.isdecimal() and int(last) < len(place):
         place[int(last)] = change
     elif isinstance(place, dict):
         place[last] = change

@@ -159,8 +159,10 @@ def parse_keep(entries: Sequence[Any], where: str = "keep") -> tuple[KeepEntry, 
     """The entries of a spec's `keep`, in order.
 
     Raises:
-        SpecError: an entry is none of the three kinds, or has a wrong field; names the entry.
+        SpecError: it is no list, an entry is none of the three kinds, or has a wrong field; names the entry.
     """
+    if not isinstance(entries, (list, tuple)):
+        raise SpecError(f"`{where}` is {entries!r}, not a list; write its entries with `-` before each", where=where)
     return tuple(parse_entry(entry, f"{where}[{index}]") for index, entry in enumerate(entries))
 
 

@@ -162,6 +162,17 @@ def test_a_change_reaches_into_lists_and_sections_that_are_not_there():
     assert (spec.sources["source"].shard_bytes, spec.limits.max_drop) == (3_000_000, 0.5)
 
 
+@pytest.mark.parametrize("keep", [5, "gopher", {"column": "a"}, True])
+def test_a_keep_that_is_no_list_is_refused(keep):
+    assert wrong(GOOD.replace("keep: []", f"keep: {keep}")).startswith(f"`keep` is {keep!r}, not a list")
+
+
+@pytest.mark.parametrize("place", ["keep.²", "keep.7", "name.x"])
+def test_a_change_of_a_place_that_is_not_there_is_refused(place):
+    with pytest.raises(SpecError, match="the spec has no place"):
+        from_text(GOOD, Path("/x"), {place: 1})
+
+
 def test_a_change_without_a_value_is_refused():
     with pytest.raises(SpecError, match="is not path=value"):
         parse_change("source.shard_bytes")
