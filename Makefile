@@ -2,7 +2,7 @@
 # make test         installs, lints, type-checks, runs the tests (what CI runs)
 # make lint         ruff, import contracts, mypy
 # make bench        measures speed against other tools, each in its own virtual environment; takes long
-# make golden       writes the golden digests anew, after a stage's `version` was bumped
+# make golden       writes the golden digests and the README table of stages anew
 # make clean        removes the environment and what runs left
 
 PYTHON ?= python3.11
@@ -30,7 +30,7 @@ bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 golden: $(STAMP)
-	TAMIS_GOLDEN=write $(BIN)/pytest -q tests/contract/test_golden.py
+	TAMIS_GOLDEN=write $(BIN)/pytest -q tests/contract/test_golden.py tests/test_readme.py
 
 clean:
 	rm -rf .venv $(STORE) bench-work

@@ -6,6 +6,8 @@ from stages.base import CorpusStage, RowStage, Stage
 from stages.catalog import catalog, did_you_mean
 from stages.errors import SpecError
 
+ROLES = ("source", "row", "corpus", "sink")
+
 
 def stage_table(kind: str | None = None) -> list[dict[str, Any]]:
     """Every stage by role and kind, or the ones of that kind.
@@ -52,3 +54,15 @@ def _column(field: Any) -> dict[str, str]:
 def _example(example: Any) -> dict[str, Any]:
     given = {"text": example.given} if isinstance(example.given, str) else dict(example.given)
     return {"given": given, "gives": dict(example.gives), "fields": dict(example.fields or {})}
+
+
+def markdown() -> str:
+    """Every stage as a table for people: kind, what it does, its columns with units."""
+    rows = ["| stage | role | measures or does | columns |", "|---|---|---|---|"]
+    for line in sorted(stage_table(), key=lambda s: (ROLES.index(s["role"]), s["kind"])):
+        columns = ", ".join(
+            f"`{c['name']}`" + (f" ({c['unit']})" if c.get("unit", "1") != "1" else "") for c in line["columns"]
+        )
+        summary = line["summary"].replace("|", "\\|")
+        rows.append(f"| `{line['kind']}` | {line['role']} | {summary} | {columns} |")
+    return "\n".join(rows)
