@@ -23,7 +23,7 @@ from pipelines.store import Store
 from stages.document import DOCUMENT
 from stages.errors import DataError
 from stages.sources.base import Small, Source
-from stages.sources.rows import Malformed, Rows, Segment
+from stages.sources.rows import Malformed, Rows
 
 #: Hex digits of a shard's name: the start of the SHA-256 of its file.
 DIGEST_LENGTH = 32
@@ -91,22 +91,15 @@ class IngestPack:
 
     def _read(self, rows: Rows) -> None:
         """Read every file in order; small ones are held and read together."""
-        small: list[Small] = []
-        held = 0
-        for file in self.files:
-            if file.size <= SMALL_BYTES:
-                data = file.content()
-                small += [Small(file.path, data)] if data else []
-                held += file.size
-            if held > SMALL_TOGETHER or (small and file.size > SMALL_BYTES):
-                self.source.read_many(small, rows)
-                small, held = [], 0
-            if file.size > SMALL_BYTES:
-                rows.begin(file.path)
-                self.source.read(file, rows)
-                file.check()
-        if small:
-            self.source.read_many(small, rows)
+        for group in self.files.groups(SMALL_BYTES, SMALL_TOGETHER):
+            if group[0].size <= SMALL_BYTES:
+                small = [Small(f.path, f.content()) for f in group]
+                self.source.read_many([f for f in small if f.data], rows)
+                continue
+            [file] = group
+            rows.begin(file.path)
+            self.source.read(file, rows)
+            file.check()
 
     def _shard_limit(self) -> int:
         """Files packed together make one shard, unless they hold far more text than was estimated."""
@@ -131,7 +124,6 @@ class _Written:
     suffix: str
     rows: int
     bytes: int
-    segments: list[Segment]
 
 
 class _Shards:
@@ -145,17 +137,12 @@ class _Shards:
         self._open: ExitStack | None = None
         self._writer: pq.ParquetWriter
 
-    def write(self, group: pa.RecordBatch, segments: list[Segment]) -> int:
+    def write(self, group: pa.RecordBatch) -> int:
         """Append a row group; gives the bytes of text for which the shard has room."""
         if self._open is None:
             self._begin()
         shard = self.done[-1]
         self._writer.write_batch(group, row_group_size=group.num_rows)
-        if shard.segments and shard.segments[-1][0] == segments[0][0]:
-            _, _, rows, size = segments.pop(0)
-            shard.segments[-1][2] += rows
-            shard.segments[-1][3] += size
-        shard.segments += segments
         shard.rows += group.num_rows
         shard.bytes += pc.sum(pc.binary_length(group["text"])).as_py()
         if shard.bytes < self.limit:
@@ -179,7 +166,6 @@ class _Shards:
                 "rows": s.rows,
                 "bytes": s.bytes,
                 "source": self._source,
-                "segments": s.segments,
             }
             for s in self.done
         ]
@@ -198,7 +184,7 @@ class _Shards:
         self._open = ExitStack()
         path = self._open.enter_context(self._attempt.file(suffix))
         self._writer = self._open.enter_context(shard_writer(path))
-        self.done.append(_Written(suffix, 0, 0, []))
+        self.done.append(_Written(suffix, 0, 0))
 
 
 class _MalformedFile:

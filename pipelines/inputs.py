@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -14,7 +15,7 @@ import xxhash
 from pipelines.globs import Found, find_local, shown
 from pipelines.input_files import InputFile, LocalInput
 from stages.errors import DataError, SpecError
-from stages.fingerprint import key
+from stages.fingerprint import KEY_LENGTH, digest
 from stages.sources.base import Source
 
 FILES = pa.schema(
@@ -44,9 +45,24 @@ class PackFiles:
         if columns[1] and columns[1][0].startswith(S3):
             from pipelines.input_s3 import S3Input  # noqa: PLC0415  # local input needs no S3 client
 
-            yield from (S3Input(*row) for row in zip(*columns, strict=True))
-        else:
-            yield from (LocalInput(*row) for row in zip(*columns, strict=True))
+            return map(S3Input, *columns)
+        return map(LocalInput, *columns)
+
+    def groups(self, small: int, together: int) -> Iterator[list[InputFile]]:
+        """The files in order: neighbours of up to `small` bytes each and `together` in all, larger ones alone."""
+        group: list[InputFile] = []
+        held = 0
+        for file in self:
+            held += file.size
+            if group and (held > together or file.size > small):
+                yield group
+                group, held = [], file.size
+            group.append(file)
+            if file.size > small:
+                yield group
+                group, held = [], 0
+        if group:
+            yield group
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -190,8 +206,10 @@ def _factors(paths: pa.ChunkedArray) -> np.ndarray:
 
 
 def _name(files: pa.Table, start: int, stop: int) -> str:
+    """The path below the root is in every document's id, the uri tells apart equal paths below other roots."""
     rows = files.slice(start, stop - start)
-    return key([rows[c].to_pylist() for c in ("path", "size", "version")])
+    listed = [rows[c].to_pylist() for c in ("path", "uri", "size", "version")]
+    return digest(orjson.dumps(listed))[:KEY_LENGTH]  # as `key` has it, without a look at each of a million files
 
 
 def _allowed(roots: Sequence[str | Path] | None) -> "_Allowed":

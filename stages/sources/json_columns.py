@@ -19,6 +19,10 @@ from stages.sources.rows import ROWS
 MIN_BYTES = 1 << 15
 MAX_BYTES = 1 << 30
 
+_FEED, _OPEN, _CLOSE = b"\n{}"
+#: Bytes searched for line feeds at once: they and the answers stay in the processor's cache.
+_AT_ONCE = 1 << 18
+
 Reader = Callable[[bytes, int], pa.RecordBatch | None]
 
 
@@ -60,7 +64,10 @@ def _objects(lines: bytes) -> int:
     """
     if not MIN_BYTES <= len(lines) <= MAX_BYTES or lines[:1] != b"{":
         return 0
-    feeds = lines.count(b"\n")
-    last = lines.endswith(b"}\n")
-    count = feeds if last else feeds + 1
-    return count if (last or lines.endswith(b"}")) and lines.count(b"}\n{") == count - 1 else 0
+    octets = np.frombuffer(lines, np.uint8)
+    feeds = np.concatenate(
+        [start + np.flatnonzero(octets[start : start + _AT_ONCE] == _FEED) for start in range(0, len(lines), _AT_ONCE)]
+    )
+    inner = feeds[:-1] if octets[-1] == _FEED else feeds
+    ends = np.append(inner, len(lines) - (len(feeds) > len(inner)))
+    return len(ends) if (octets[ends - 1] == _CLOSE).all() and (octets[inner + 1] == _OPEN).all() else 0

@@ -56,14 +56,14 @@ class Jsonl(Source):
 
     def read_many(self, files: Sequence[Small], rows: Rows) -> None:
         """Add every line of small files, as one text where all of it is plain and good."""
-        texts = [f.data if f.data.endswith(b"\n") else f.data + b"\n" for f in files]
+        texts = [data if data[-1:] == b"\n" else data + b"\n" for _, data in files]
         batch = None
-        if all(text.startswith(b"{") for text in texts):
+        if all([text[:1] == b"{" for text in texts]):  # noqa: C419  # a list is twice as fast for a million files
             batch = json_columns.reader(self.fields, self.max_document_bytes)(b"".join(texts), 0)
         if batch is None:
             super().read_many(files, rows)
         else:
-            rows.add_files([f.path for f in files], [text.count(b"\n") for text in texts], batch)
+            rows.add_files([path for path, _ in files], [text.count(b"\n") for text in texts], batch)
 
 
 class _OneByOne:

@@ -5,10 +5,9 @@ room that is left in the shard, so groups depend on the documents alone, never o
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +19,8 @@ from stages.document import DOCUMENT
 GROUP_ROWS = 2_000
 GROUP_BYTES = 16_000_000
 
-#: What one file contributed to a group or shard: path, ordinal of the first row, rows, UTF-8 bytes of text.
-Segment = list[Any]
-
-#: Takes a group and its segments; gives the bytes of text for which the shard still has room.
-WriteGroup = Callable[[pa.RecordBatch, list[Segment]], int]
+#: Takes a group; gives the bytes of text for which the shard still has room.
+WriteGroup = Callable[[pa.RecordBatch], int]
 
 #: One document: ordinal, text in UTF-8, id, source, url, snapshot, domain, license, lang, meta.
 Row = tuple[int, bytes, str | None, str | None, str | None, str | None, str | None, str | None, str | None, str | None]
@@ -63,18 +59,17 @@ class Rows:
         self._batches: list[pa.RecordBatch] = []  # before `_rows`
         self._count = 0
         self._bytes = 0
-        self._segments: list[Segment] = []
-        self._begun: Segment = ["", 0, 0, 0]  # the current file: path, ordinal, and where it begins in the group
+        self._paths: list[str] = []  # of the files with rows in the group, but for the current one
+        self._lengths: list[int] = []  # rows of each
+        self._settled = 0  # their sum
 
     def begin(self, path: str) -> None:
         """Start the next file; paths come in order."""
-        self._close_segment()
+        self._close_file()
         self._path = path
 
     def add(self, row: Row) -> None:
         """Add a document."""
-        if self._count == self._begun[2]:
-            self._begun[1] = row[0]
         self._rows.append(row)
         self._count += 1
         self._bytes += len(row[1])
@@ -87,30 +82,23 @@ class Rows:
         at = 0
         while at < batch.num_rows:
             stop = self._full(ends, at)
-            if self._count == self._begun[2]:
-                self._begun[1] = batch["ordinal"][at].as_py()
             self._take(batch, ends, at, stop)
             at = stop
 
-    def add_files(self, paths: list[str], counts: list[int], batch: pa.RecordBatch) -> None:
-        """Add the documents of many files at once, `counts` of each; ordinals are set here."""
+    def add_files(self, paths: Sequence[str], counts: Sequence[int], batch: pa.RecordBatch) -> None:
+        """Add the documents of many files at once, `counts` of each, at least one; ordinals are set here."""
         starts = np.cumsum([0, *counts])
         ordinals = np.arange(batch.num_rows) - np.repeat(starts[:-1], counts)
+        self._close_file()
         batch = batch.set_column(0, ROWS.field(0), pa.array(ordinals))
         ends = _ends(batch["text"])
         at = file = 0
         while at < batch.num_rows:
             stop = self._full(ends, at)
-            self._close_segment()
             last = int(np.searchsorted(starts, stop))  # of the files that begin before `stop`, plus one
-            cuts = np.clip(starts[file : last + 1], at, stop)
-            sizes = np.diff(ends[cuts]).tolist()
-            firsts = (cuts[:-1] - starts[file:last]).tolist()
-            rows = np.diff(cuts).tolist()
-            self._segments += [
-                [p, f, r, s] for p, f, r, s in zip(paths[file:last], firsts, rows, sizes, strict=True) if r
-            ]
-            self._begun = ["", 0, self._count + stop - at, self._bytes + int(ends[stop] - ends[at])]
+            self._paths += paths[file:last]
+            self._lengths += np.diff(np.clip(starts[file : last + 1], at, stop)).tolist()
+            self._settled += stop - at
             self._take(batch, ends, at, stop)
             file = last - 1 if starts[last] > stop else last
             at = stop
@@ -141,18 +129,18 @@ class Rows:
 
     def flush(self) -> None:
         """Hand on what is collected, if anything."""
-        self._close_segment()
+        self._close_file()
         if self._count:
-            self._room = self._write(self._group(), self._segments)
+            self._room = self._write(self._group())
             self._limit = min(self._room, GROUP_BYTES)
-        self._batches, self._segments, self._count, self._bytes = [], [], 0, 0
-        self._begun = ["", 0, 0, 0]
+        self._batches, self._paths, self._lengths = [], [], []
+        self._count = self._bytes = self._settled = 0
 
-    def _close_segment(self) -> None:
-        _, first, rows, size = self._begun
-        if self._count > rows:
-            self._segments.append([self._path, first, self._count - rows, self._bytes - size])
-        self._begun = ["", 0, self._count, self._bytes]
+    def _close_file(self) -> None:
+        if self._count > self._settled:
+            self._paths.append(self._path)
+            self._lengths.append(self._count - self._settled)
+            self._settled = self._count
 
     def _settle(self) -> None:
         """Turn single rows into a batch."""
@@ -169,14 +157,9 @@ class Rows:
     def _group(self) -> pa.RecordBatch:
         self._settle()
         rows = self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)
-        ordinals = rows["ordinal"].to_pylist()
-        doc_ids: list[str] = []
-        for path, _, count, _ in self._segments:
-            prefix = f"{self.source}\0{path}\0"
-            some = ordinals[len(doc_ids) : len(doc_ids) + count]
-            doc_ids += [blake2b(f"{prefix}{n}".encode(), digest_size=16).hexdigest() for n in some]
-        paths = pa.array([s[0] for s in self._segments], pa.string())
-        path = paths.take(np.repeat(np.arange(len(paths)), [s[2] for s in self._segments]))
+        path = pa.array(self._paths, pa.string()).take(np.repeat(np.arange(len(self._paths)), self._lengths))
+        names = pc.binary_join_element_wise(self.source, path, rows["ordinal"].cast(pa.string()), "\0")
+        doc_ids = [blake2b(n, digest_size=16).hexdigest() for n in names.cast(pa.binary()).to_pylist()]
         own = pc.if_else(pc.equal(rows["source"], ""), None, rows["source"])
         columns = {
             **{name: rows[name] for name in rows.schema.names},

@@ -17,18 +17,16 @@ from stages.sources import json_columns
 from stages.sources.base import Small, Source
 from stages.sources.jsonl import Jsonl
 from stages.sources.parquet import Parquet
-from stages.sources.rows import GROUP_ROWS, Malformed, Rows, Segment
+from stages.sources.rows import GROUP_ROWS, Malformed, Rows
 from stages.sources.text import Text
 from stages.sources.warc import Warc
 
-Group = tuple[pa.RecordBatch, list[Segment]]
-
 
 class Read:
-    """What a source makes of files: groups with their segments, malformed records, and what was skipped."""
+    """What a source makes of files: groups, malformed records, and what was skipped."""
 
     def __init__(self, source: Source, files: Sequence[Small], *, room: int = 10**9, together: bool = False) -> None:
-        self.groups: list[Group] = []
+        self.groups: list[pa.RecordBatch] = []
         self.malformed: list[Malformed] = []
         self._room = self._left = room
         rows = Rows("mill", room, self._write, self.malformed.append)
@@ -43,14 +41,12 @@ class Read:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return [row for group, _ in self.groups for row in group.to_pylist()]
+        return [row for group in self.groups for row in group.to_pylist()]
 
-    def _write(self, group: pa.RecordBatch, segments: list[Segment]) -> int:
+    def _write(self, group: pa.RecordBatch) -> int:
         assert group.schema == DOCUMENT
-        assert all(s[2] for s in segments)
-        assert sum(s[2] for s in segments) == group.num_rows
-        self.groups.append((group, segments))
-        self._left -= sum(s[3] for s in segments)
+        self.groups.append(group)
+        self._left -= sum(len(text.encode()) for text in group["text"].to_pylist())
         if self._left <= 0:
             self._left = self._room
         return self._left
@@ -142,7 +138,8 @@ def test_files_read_together_give_the_groups_of_files_read_one_by_one(texts: lis
     files.append(Small("z", jsonl([{"text": "z" * json_columns.MIN_BYTES}])))  # enough for the fast reader
     one, many = Read(source, files, room=room), Read(source, files, room=room, together=True)
 
-    assert [(g.to_pylist(), s) for g, s in one.groups] == [(g.to_pylist(), s) for g, s in many.groups]
+    assert [g.to_pylist() for g in one.groups] == [g.to_pylist() for g in many.groups]
+    assert [r["doc_id"] for r in many.rows] == [doc_id("mill", r["path"], r["ordinal"]) for r in many.rows]
 
 
 def test_groups_depend_on_the_documents_alone() -> None:
@@ -150,9 +147,9 @@ def test_groups_depend_on_the_documents_alone() -> None:
     plain = Read(Jsonl(path="x"), [Small("p", jsonl([{"text": t} for t in texts]))])
     careful = Read(Jsonl(path="x"), [Small("p", b"\n".join(json.dumps({"text": t}).encode() + b" " for t in texts))])
 
-    assert [g.num_rows for g, _ in plain.groups] == [GROUP_ROWS] * 3
-    assert [(g.to_pylist(), s) for g, s in plain.groups] == [(g.to_pylist(), s) for g, s in careful.groups]
-    assert [s[1] for _, segments in plain.groups for s in segments] == [0, GROUP_ROWS, 2 * GROUP_ROWS]
+    assert [g.num_rows for g in plain.groups] == [GROUP_ROWS] * 3
+    assert [g.to_pylist() for g in plain.groups] == [g.to_pylist() for g in careful.groups]
+    assert [g["ordinal"][0].as_py() for g in plain.groups] == [0, GROUP_ROWS, 2 * GROUP_ROWS]
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:
