@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pickle
 import resource
@@ -148,17 +149,19 @@ def test_a_store_that_cannot_be_written_says_what_is_wrong() -> None:
         Store.open("/proc/tamis")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 1 kB. Python ignores the signal, so that writing fails as on a full disk."""
+    """No file may grow beyond 1,000 bytes; held only around one call, because pytest writes files too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_does_not_fit_leaves_nothing(store: Store, full_disk: None) -> None:
-    with pytest.raises(StorageError, match=r"cannot write .*runs/big.*File too large"):
+def test_a_write_that_does_not_fit_leaves_nothing(store: Store) -> None:
+    with full_disk(), pytest.raises(StorageError, match=r"cannot write .*runs/big.*File too large"):
         store.create("runs/big", b"x" * 5000)
 
     assert store.find("runs/big") is None
