@@ -6,9 +6,11 @@ explain(done["run"], "7d1c…", store="./tamis-store")
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines import spec as specs
 from pipelines.export import export_to
@@ -20,7 +22,8 @@ from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
 from pipelines.spec import Spec
 from pipelines.store import Store
 from pipelines.view import RunView
-from stages.errors import StorageError
+from stages.catalog import did_you_mean
+from stages.errors import SpecError, StorageError
 
 DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
@@ -93,11 +96,11 @@ def what_if(run: str, rules: Sequence[str], *, store: str | Path | Store | None 
 
 def sample(
     run: str, *, fate: str, reason: str | None = None, n: int = 20, seed: int, store: str | Path | Store | None = None
-) -> Any:
-    """Documents of one fate, chosen by hash."""
+) -> pa.Table:
+    """Documents of one fate, chosen by hash: their ids, origin, fate, reasons, values (a struct) and text."""
     from pipelines.sample import sample as draw_sample  # noqa: PLC0415 - readers load what they use
 
-    return draw_sample(view(run, store=store), fate=fate, reason=reason, n=n, seed=seed)
+    return pa.Table.from_pylist(draw_sample(view(run, store=store), fate=fate, reason=reason, n=n, seed=seed))
 
 
 def export(
@@ -113,9 +116,25 @@ def export(
     return export_to(view(run, store=store), format, Path(out), options or Options(), watch)
 
 
-def runs(*, store: str | Path | Store | None = None) -> list[dict[str, Any]]:
-    """Every run of a store, oldest first."""
-    return list_runs(open_store(store))
+def runs(*, store: str | Path | Store | None = None) -> pa.Table:
+    """Every run of a store, oldest first: its id, name, creation time, state and totals (a struct)."""
+    return pa.Table.from_pylist(list_runs(open_store(store)))
+
+
+def documents(run: str, columns: Sequence[str], *, store: str | Path | Store | None = None) -> Iterator[pa.RecordBatch]:
+    """Every document of a run with `doc_id` and these columns, a row group at a time, in the order of the shards.
+
+    Raises:
+        SpecError: the run has no such column.
+    """
+    seen = view(run, store=store)
+    for name in columns:
+        if name not in seen.fields:
+            raise SpecError(
+                f"the run {seen.run} has no column {name!r}{did_you_mean(name, list(seen.fields))}", column=name
+            )
+    for shard in seen.shards:
+        yield from seen.batches(shard, columns)
 
 
 def run_id(run: str, *, store: str | Path | Store | None = None) -> str:

@@ -135,7 +135,7 @@ def runs(store: StorePath = api.DEFAULT_STORE, as_json: AsJson = False) -> None:
 
     Example: [bold]tamis runs --store s3://bucket/tamis[/bold]
     """
-    found = api.runs(store=store)
+    found = api.runs(store=store).to_pylist()
     _show(found, as_json, lambda t: t.show_runs(t.console(), found))
 
 
@@ -185,7 +185,7 @@ def sample(
 
     Example: [bold]tamis sample web-en --fate rejected --reason gopher-quality/short-doc -n 5[/bold]
     """
-    found = api.sample(run, fate=fate.value, reason=reason, n=n, seed=seed, store=store)
+    found = api.sample(run, fate=fate.value, reason=reason, n=n, seed=seed, store=store).to_pylist()
     _show(found, as_json, lambda t: t.show_sample(t.console(), found))
 
 

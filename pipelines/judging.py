@@ -66,7 +66,7 @@ class Judging:
         """The columns that are read for the plain rules and the size of what leaves."""
         return list(dict.fromkeys([*self.policy.plain_columns, f"{LEAVING}.bytes"]))
 
-    def statuses(self, batch: pa.RecordBatch, start: int) -> NDArray[np.int8]:
+    def statuses(self, batch: pa.RecordBatch) -> NDArray[np.int8]:
         """One row of statuses for each plain rule and each choice made so far."""
         status = judge(self.policy.plain, pa.Table.from_batches([batch]), self.thresholds)
         rows = [status]
@@ -74,7 +74,6 @@ class Judging:
             stays = batch[f"choice-{i}.stays"]
             chosen = pc.fill_null(pc.equal(stays, batch["doc_id"]), True).to_numpy(zero_copy_only=False)  # noqa: FBT003 - Arrow's argument
             rows.append(np.where(chosen, PASS, FAIL).astype(np.int8)[None, :])
-        assert start >= 0
         return np.concatenate(rows)
 
     def read(self, store: Store, shard: Shard, more: tuple[str, ...] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -109,7 +108,7 @@ class Choosing:
         more = (self.choice.cluster, *((value,) if value else ()), "path", "ordinal")
         parts = []
         for start, batch in self.judging.read(store, shard, tuple(more)):
-            keep = ~failing(self.judging.statuses(batch, start)).any(axis=0) & self.judging.sound(start, batch.num_rows)
+            keep = ~failing(self.judging.statuses(batch)).any(axis=0) & self.judging.sound(start, batch.num_rows)
             keep &= batch[self.choice.cluster].is_valid().to_numpy(zero_copy_only=False)
             rows = batch.num_rows
             table = pa.table(
@@ -173,7 +172,7 @@ class Verdict:
             )
 
     def _judged(self, batch: pa.RecordBatch, start: int, tally: "Tally") -> pa.Table:
-        status = self.judging.statuses(batch, start)
+        status = self.judging.statuses(batch)
         sound = self.judging.sound(start, batch.num_rows)
         status[:, ~sound] = PASS
         reasons = self.judging.policy.reasons
