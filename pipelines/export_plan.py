@@ -7,6 +7,7 @@ The final order is source name, path below the glob's root, ordinal. A document 
 The driver holds one entry a shard and one a file, whatever the number of documents or input files.
 """
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -71,8 +72,7 @@ def pieces(parts: Iterable[Part]) -> list[Piece]:
     shards: list[Part] = []
     runs: list[_Run] = []
     for number, part in enumerate(parts):
-        found = list(_stretches(part, number))
-        runs += [_joined(found)] if found and _in_order(found) else found
+        runs += _joined(part, number) or _stretches(part, number)
         shards.append(replace(part, segments=()))
     runs.sort(key=lambda r: r.begin)
     assert _in_order(runs), "ingest cuts the sorted input into neighbouring shards"
@@ -98,10 +98,14 @@ def _in_order(runs: Sequence[_Run]) -> bool:
     return all(a.end < b.begin for a, b in pairwise(runs))
 
 
-def _joined(runs: Sequence[_Run]) -> _Run:
-    """One stretch for a whole shard, so that memory does not grow with the number of small input files."""
-    rows, nbytes = sum(r.rows for r in runs), sum(r.nbytes for r in runs)
-    return _Run(runs[0].begin, runs[-1].end, runs[0].part, 0, rows, nbytes)
+def _joined(part: Part, number: int) -> list[_Run]:
+    """One stretch for a whole shard in order, so that memory does not grow with the number of small input files."""
+    kept = [s for s in part.segments if s[2]]
+    places = [(path, ordinal) for path, ordinal, _, _ in kept]
+    if not kept or any(map(operator.ge, places, places[1:])):
+        return []
+    begin, end = ((part.shard.source, *places[i]) for i in (0, -1))
+    return [_Run(begin, end, number, 0, sum(s[2] for s in kept), sum(s[3] for s in kept))]
 
 
 def files(placed: Sequence[Piece], shard_bytes: int, full: Mapping[int, Sequence[int]]) -> list[File]:

@@ -160,8 +160,9 @@ class _Walk:
         return (*above, real)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
+        path = entry.path
         if entry.is_symlink():
-            _must_be_allowed(os.path.realpath(entry.path), entry.path, self.allowed)
+            _must_be_allowed(os.path.realpath(path), path, self.allowed)
         try:
             status = entry.stat()
         except OSError as error:
@@ -173,7 +174,7 @@ class _Walk:
         if status.st_mode & _EVERYBODY != _EVERYBODY and not os.access(entry.path, os.R_OK):
             message = f"the input {shown(entry.path)} cannot be read: permission denied; give this user the right to"
             raise DataError(message, path=shown(entry.path))
-        self.found.paths.append(entry.path[self._cut :])
+        self.found.paths.append(path[self._cut :])
         self.found.sizes.append(status.st_size)
         self.found.times.append(status.st_mtime_ns)
 

@@ -6,7 +6,6 @@ Reads stored columns only, never text. Thresholds are exact; choices are shuffle
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -216,14 +215,15 @@ class Tally:
         paths = pc.run_end_encode(batch["path"])
         size = batch[f"{LEAVING}.bytes"].fill_null(0).to_numpy(zero_copy_only=False)
         ordinals = batch["ordinal"].to_numpy()
-        ends = [0, *paths.run_ends.to_pylist()] if batch.num_rows else [0]
-        for path, (a, b) in zip(paths.values.to_pylist(), pairwise(ends), strict=True):
-            rows, nbytes = int(keep[a:b].sum()), int(size[a:b][keep[a:b]].sum())
-            if self.segments and self.segments[-1][0] == path:
-                self.segments[-1][2] += rows
-                self.segments[-1][3] += nbytes
-            else:
-                self.segments.append([path, int(ordinals[a]), rows, nbytes])
+        starts = np.append(0, paths.run_ends.to_numpy()[:-1]) if batch.num_rows else np.empty(0, np.int64)
+        rows, nbytes = (np.add.reduceat(v, starts) for v in (keep.astype(np.int64), np.where(keep, size, 0)))
+        found = zip(paths.values.to_pylist(), ordinals[starts].tolist(), rows.tolist(), nbytes.tolist(), strict=True)
+        segments = [list(segment) for segment in found]
+        if self.segments and segments and self.segments[-1][0] == segments[0][0]:
+            _, _, more, bytes_more = segments.pop(0)
+            self.segments[-1][2] += more
+            self.segments[-1][3] += bytes_more
+        self.segments += segments
 
     def json(self) -> dict[str, Any]:
         """The counts as data."""
