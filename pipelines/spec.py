@@ -40,7 +40,12 @@ class Write(BaseModel):
 
 
 class Limits(BaseModel):
-    """Bounds on what may go wrong before a run stops, and on one document's resources."""
+    """Bounds on what may go wrong before a run stops, and on one document's resources.
+
+    Bounds are in no key, as resources never are: a document that was quarantined for taking too long stays
+    quarantined in the stored result of its step after the bound is raised. Deleting the step's folder from the
+    store measures it again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
