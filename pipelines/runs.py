@@ -55,7 +55,8 @@ class RunFolder:
     def inputs(self) -> pa.Table | None:
         """The frozen input files, or None before they are frozen."""
         data = self.store.find(self.path("inputs.parquet"))
-        return None if data is None else pq.read_table(io.BytesIO(data))
+        # Without threads: one that starts while the process ends aborts it (pyarrow 26).
+        return None if data is None else pq.read_table(io.BytesIO(data), use_threads=False)
 
 
 def open_run(store: Store, plan: Plan, files: pa.Table, *, accept_changed_inputs: bool = False) -> RunFolder:

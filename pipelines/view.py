@@ -118,7 +118,7 @@ class RunView:
     def _malformed(self, path: str) -> pa.Table:
         import pyarrow.parquet as pq  # noqa: PLC0415 - only where something is malformed
 
-        table = pq.read_table(self.store.open_input(path))
+        table = pq.read_table(self.store.open_input(path), use_threads=False)
         columns = {
             "doc_id": table["doc_id"],
             "id": pa.nulls(table.num_rows, pa.string()),

@@ -240,7 +240,7 @@ def _total(view: RunView, gathering: _Gathering, quarantined: pa.Table) -> dict[
 
 def _quarantine(quarantined: pa.Table) -> dict[str, Any]:
     """How many by step and reason, and the first of them in the order of step, path and ordinal."""
-    groups = quarantined.group_by(["step", "reason"]).aggregate([([], "count_all")]).to_pylist()
+    groups = quarantined.group_by(["step", "reason"], use_threads=False).aggregate([([], "count_all")]).to_pylist()
     order = [("step", "ascending"), ("source", "ascending"), ("path", "ascending"), ("ordinal", "ascending")]
     first = quarantined.sort_by(order).slice(0, QUARANTINE_ROWS).to_pylist()
     by_reason = [{"step": g["step"], "reason": g["reason"], "documents": g["count_all"]} for g in groups]
