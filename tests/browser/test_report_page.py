@@ -135,7 +135,9 @@ def test_touching_a_bar_tells_its_numbers(opened):
     page, _ = opened(380, has_touch=True)
     bar = page.locator(".histogram g[data-tip]").first
     bar.scroll_into_view_if_needed()
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # scrolling hides it
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # scrolling hides it
     bar.locator(".hit").dispatch_event("pointerdown", {"clientX": 120, "clientY": 300})
     page.locator(".tip").wait_for(state="visible")
     assert page.locator(".tip").inner_text() == bar.get_attribute("data-tip")
