@@ -44,7 +44,7 @@ def documents() -> Iterator[dict[str, str]]:
 def corpus(megabytes: int, files: int, *, least: int = 0) -> tuple[Path, int]:
     """A folder of `files` .jsonl.gz files with that much text, and its exact size in bytes; made once."""
     folder = work() / f"corpus-{megabytes}mb-{files}-{least}"
-    stamp = folder / "bytes"
+    stamp = folder.with_suffix(".bytes")  # beside it: peers read every file of a folder
     if not stamp.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         size = _write(folder, megabytes * 1_000_000, files, least)

@@ -52,7 +52,7 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     began = time.perf_counter()
     LocalPipelineExecutor(
-        pipeline=[JsonlReader(folder), EveryFilter(), JsonlWriter(f"{work}/out")],
+        pipeline=[JsonlReader(folder, glob_pattern="*.jsonl.gz"), EveryFilter(), JsonlWriter(f"{work}/out")],
         workers=workers,
         tasks=4,
         logging_dir=f"{work}/logs",
