@@ -73,13 +73,10 @@ def _shared_memory() -> Check:
 
 def _folders(store: str | None) -> Iterator[Check]:
     """Places that are written to: the compiler's cache, temporary files, the store."""
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    kernels = importlib.util.find_spec("stages.kernels")
-    own = list(kernels.submodule_search_locations or []) if kernels else []
-    places = [Path(cache)] if cache else [Path(p) / "__pycache__" for p in own]
-    for place in places:
-        advice = "set NUMBA_CACHE_DIR to a folder that can be written, or kernels compile again at every start"
-        yield _writable("compiler cache", place, advice)
+    from stages.kernels import cache  # noqa: PLC0415 - it points numba to the folder
+
+    advice = "set NUMBA_CACHE_DIR to a folder that can be written, or kernels compile again at every start"
+    yield _writable("compiler cache", cache.folder(), advice)
     yield _writable("temporary files", Path(tempfile.gettempdir()), "set TMPDIR to a folder that can be written")
     if store is not None and "://" not in store:
         yield _writable("store", Path(store), "choose another --store")
