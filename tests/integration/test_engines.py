@@ -186,17 +186,19 @@ def test_idle_workers_that_were_killed_cost_no_task_a_try(local: LocalEngine) ->
     assert all(o.failure is None and o.value not in pids for o in local.each([os.getpid] * 20))
 
 
-def test_the_process_that_starts_workers_is_replaced_too(local: LocalEngine) -> None:
-    [nursery] = {o.value for o in local.each([os.getppid] * 4)}
-    os.kill(nursery, signal.SIGKILL)
+def test_the_process_that_starts_workers_is_replaced_too() -> None:
+    with LocalEngine(2) as engine:
+        [nursery] = {o.value for o in engine.each([os.getppid] * 4)}
+        os.kill(nursery, signal.SIGKILL)
 
-    assert list(local.each([partial(abs, -3)])) == [Outcome(0, 3)]
+        assert list(engine.each([partial(abs, -3)])) == [Outcome(0, 3)]
 
 
-def test_the_process_that_forks_has_a_single_thread(local: LocalEngine) -> None:
-    [nursery] = {o.value for o in local.each([os.getppid] * 4)}
+def test_the_process_that_forks_has_a_single_thread() -> None:
+    with LocalEngine(2) as engine:
+        [nursery] = {o.value for o in engine.each([os.getppid] * 4)}
 
-    assert psutil.Process(nursery).num_threads() == 1
+        assert psutil.Process(nursery).num_threads() == 1
 
 
 def test_a_worker_is_replaced_before_a_leak_can_grow(local: LocalEngine) -> None:
