@@ -17,7 +17,6 @@ from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
 from stages.catalog import did_you_mean, explain, parse
 from stages.errors import SpecError
-from stages.fingerprint import canonical, key
 from stages.rules import KeepEntry, parse_keep
 from stages.sources.base import MAX_INT64, Source
 
@@ -69,14 +68,6 @@ class Spec:
     limits: Limits
     raw: Mapping[str, Any]
     folder: str
-
-    def digest(self) -> str:
-        """A key of the whole request."""
-        return key(self.raw)
-
-    def json(self) -> str:
-        """The request as canonical JSON."""
-        return canonical({**self.raw})
 
 
 SECTIONS = ("name", "source", "sources", "measure", "keep", "write", "limits", "max_quarantine", "max_drop")
