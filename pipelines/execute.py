@@ -1,17 +1,20 @@
 """Executing the phases of a plan over shards: what is committed is reused, what is missing is computed and sealed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines.commit import committed, seal
 from pipelines.engine import Engine, Outcome, Task
+from pipelines.flow import Program, StoreFlow
 from pipelines.passes import Address, RowPass
-from pipelines.plan import Phase, Step
+from pipelines.plan import Phase, Step, local_reads
 from pipelines.poison import IsolatedPass
 from pipelines.progress import Watch
 from pipelines.results import Result, Results
 from pipelines.shards import Shard
-from pipelines.shuffle import Gather, Relation, Scatter, Settle, StageRelation, partitions_for
 from pipelines.spec import Limits
 from pipelines.store import Store
 from stages.base import CorpusStage
@@ -89,10 +92,7 @@ class Execution:
 
     def _adopt(self, step: Step) -> bool:
         """Take over a sealed manifest, if there is one for these inputs."""
-        found = self._read_seal(step.folder, self.inputs(step.corpus))
-        for digest, value in (found or {}).items():
-            self.results.add(step.name, digest, Result.from_json(value))
-        return found is not None
+        return self._take_over(step.name, step.folder, self.inputs(step.corpus))
 
     def _find(self, step: Step, shard: Shard) -> bool:
         """Take over a commit record, if there is one."""
@@ -144,59 +144,48 @@ class Execution:
     def _corpus_step(self, step: Step) -> None:
         stage = step.stage
         assert isinstance(stage, CorpusStage)
-        names = dict(zip(stage.reads(), step.reads, strict=True))
-        inputs = self.inputs(step.corpus)
+        names = dict(zip(local_reads(stage), step.reads, strict=True))
+        sidecars = {s.digest: self.results.sidecars(s, step.reads) for s in self.shards}
+        self.relate(Related(step.name, step.folder, self.inputs(step.corpus), stage, stage.schema(), sidecars, names))
 
-        def relation(shard: Shard) -> Relation:
-            return StageRelation(stage, names, {shard.digest: self.results.sidecars(shard, step.reads)})
-
-        self.relate(step.name, step.folder, inputs, relation)
-
-    def relate(self, name: str, folder: str, inputs: str, relation: Callable[[Shard], Relation]) -> None:
+    def relate(self, work: "Related") -> None:
         """Relate all documents; the results are sidecars named by the shard and by `inputs`, a key of all inputs."""
-        if not self.shards or self._take_over(name, folder, inputs):
+        if not self.shards or self._take_over(work.name, work.folder, work.inputs):
             return
         try:
-            self._shuffle(name, folder, inputs, relation)
+            self._flow(work)
         except StorageError:
             # A second driver of the same run may have finished, and swept the files that this one was reading.
-            if not self._take_over(name, folder, inputs):
+            if not self._take_over(work.name, work.folder, work.inputs):
                 raise
 
     def _take_over(self, name: str, folder: str, inputs: str) -> bool:
         """Take over the sealed results of a corpus step, if they are there."""
         found = self._read_seal(folder, inputs)
-        for digest, value in (found or {}).items():
+        if found is None:
+            return False
+        for digest, value in found["shards"].items():
             self.results.add(name, digest, Result.from_json(value))
-        return found is not None
+        self.results.notes[name] = found.get("notes", {})
+        return True
 
-    def _shuffle(self, name: str, folder: str, inputs: str, relation: Callable[[Shard], Relation]) -> None:
-        partitions = partitions_for(sum(s.rows for s in self.shards))
-        work = f"{inputs}.{partitions}."
-        digests = tuple(s.digest for s in self.shards)
-        count = _Count(self.watch, name, 2 * len(self.shards) + partitions)
-        scattered = [
-            Scatter(self.store, relation(s), s, partitions, Address(folder, f"{work}{s.digest}")) for s in self.shards
-        ]
-        for _ in self._all(name, scattered):
-            count.one()
-        one = relation(self.shards[0])
-        gathered = [
-            Gather(self.store, one, p, Address(folder, work), digests, Address(folder, f"{work}part-{p}"))
-            for p in range(partitions)
-        ]
-        for _ in self._all(name, gathered):
-            count.one()
-        pieces = tuple(g.address for g in gathered)
-        settled = [
-            Settle(self.store, relation(s), s, i, pieces, Address(folder, f"{s.digest}.{inputs}"))
-            for i, s in enumerate(self.shards)
-        ]
-        for task, record, cached in self._all(name, settled):
-            self.results.add(name, task.shard.digest, Result.of(record, cached=cached))
-            count.one(task.shard.bytes)
-        self._seal(name, folder, inputs)
-        self._sweep([*(t.address for t in scattered), *(t.address for t in gathered)])
+    def _flow(self, work: "Related") -> None:
+        count = _Count(self.watch, work.name)
+
+        def committed_rounds(label: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str, Any], bool]]:
+            count.more(f"{work.name}: {label}", len(tasks))
+            for found in self._all(work.name, tasks):
+                count.one()
+                yield found
+
+        shards = [(s, work.sidecars.get(s.digest, {})) for s in self.shards]
+        flow = StoreFlow(self.store, shards, work.names, work.schema, work.folder, work.inputs, committed_rounds)
+        work.program.program(flow)
+        for shard, record, cached in flow.results:
+            self.results.add(work.name, shard.digest, Result.of(record, cached=cached))
+        self.results.notes[work.name] = {"counts": flow.counts, **flow.costs}
+        self._seal(work.name, work.folder, work.inputs)
+        self._sweep(flow.addresses)
 
     def _all(self, name: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any, bool]]:
         """Every task with its commit record and whether it was there already."""
@@ -229,12 +218,14 @@ class Execution:
             yield from self._engine().each(tasks, seconds=seconds)
 
     def _read_seal(self, folder: str, name: str) -> Mapping[str, Any] | None:
-        found = self.store.find_json(f"{folder}/manifests/{name}.json")
-        return found["shards"] if found else None
+        found: Mapping[str, Any] | None = self.store.find_json(f"{folder}/manifests/{name}.json")
+        return found
 
     def _seal(self, name: str, folder: str, inputs: str) -> None:
         found = self.results.by_step.get(name, {})
-        seal(self.store, folder, inputs, {"shards": {d: r.json() for d, r in sorted(found.items())}})
+        notes = self.results.notes.get(name)
+        more = {"notes": notes} if notes else {}
+        seal(self.store, folder, inputs, {"shards": {d: r.json() for d, r in sorted(found.items())}, **more})
 
     def _check_quarantine(self, step: Step) -> None:
         total = self.results.total(step, self.shards)
@@ -248,19 +239,39 @@ class Execution:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A program to run over all shards, and where its results go.
+
+    `inputs` is a key of everything that it reads; `sidecars` (by shard digest) and `names` say where columns are.
+    """
+
+    name: str
+    folder: str
+    inputs: str
+    program: Program
+    schema: pa.Schema
+    sidecars: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
 class _Count:
-    """How many tasks of a shuffle are done."""
+    """How many tasks of a program's rounds are done."""
 
-    def __init__(self, watch: Watch, name: str, total: int) -> None:
-        self._watch, self._name, self._total = watch, name, total
-        self._done = self._bytes = 0
-        watch.step(name, 0, total)
+    def __init__(self, watch: Watch, name: str) -> None:
+        self._watch, self._name = watch, name
+        self._done = self._total = 0
 
-    def one(self, nbytes: int = 0) -> None:
+    def more(self, name: str, tasks: int) -> None:
+        """The next round."""
+        self._name = name
+        self._done, self._total = 0, tasks
+        self._watch.step(name, 0, tasks)
+
+    def one(self) -> None:
         """One more."""
         self._done += 1
-        self._bytes += nbytes
-        self._watch.step(self._name, self._done, self._total, self._bytes)
+        self._watch.step(self._name, self._done, self._total, 0)
 
 
 def _may_be_poison(outcome: Outcome) -> bool:

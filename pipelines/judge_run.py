@@ -1,14 +1,13 @@
 """The policy of a run, executed: thresholds, then choices, then the verdict of every shard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.commit import committed, seal
-from pipelines.execute import Execution, failed
+from pipelines.execute import Execution, Related, failed
 from pipelines.judging import Choosing, Judging, Verdict
 from pipelines.passes import Address
 from pipelines.plan import LEAVING, Plan
@@ -17,7 +16,7 @@ from pipelines.shards import Shard, batches
 from pipelines.store import Store
 from stages.fingerprint import key
 from stages.quantiles import Counts, Percentiles, merge
-from stages.rules import BoundOneOf, Thresholds
+from stages.rules import Thresholds
 
 VERDICT = "verdict"
 
@@ -64,26 +63,23 @@ def judge_run(execution: Execution, plan: Plan) -> Judgement:
         inputs = key([inputs, {d: list(rows) for d, rows in bad.items() if rows}])
     thresholds = _thresholds(execution, plan, inputs)
 
-    def judging(shard: Shard, choices: int) -> Judging:
-        columns = [*plan.policy.columns, f"{LEAVING}.bytes"]
-        paths = execution.results.sidecars(shard, columns)
-        made = tuple(execution.results.by_step[f"choice-{i}"][shard.digest].path for i in range(choices))
-        return Judging(plan.policy, thresholds, paths, bad[shard.digest], made)
-
-    for i, choice in enumerate(plan.policy.one_of):
-        folder = f"steps/choice-{i}-{plan.verdict_key}"
+    columns = [*plan.policy.columns, f"{LEAVING}.bytes"]
+    paths = {s.digest: execution.results.sidecars(s, columns) for s in execution.shards}
+    choices = len(plan.policy.one_of)
+    for i in range(choices):
         name = f"choice-{i}"
-        execution.relate(name, folder, inputs, partial(_choosing, choice, judging, i))
+        choosing = Choosing(plan.policy, thresholds, i, {d: rows for d, rows in bad.items() if rows})
+        folder = f"steps/{name}-{plan.verdict_key}"
+        execution.relate(Related(name, folder, inputs, choosing, Choosing.schema, paths))
+        for digest, result in execution.results.by_step.get(name, {}).items():
+            paths[digest] = {**paths[digest], f"{name}.stays": result.path}
     tasks = []
     for shard in execution.shards:
-        task = judging(shard, len(plan.policy.one_of))
+        made = tuple(paths[shard.digest][f"choice-{i}.stays"] for i in range(choices))
+        task = Judging(plan.policy, thresholds, paths[shard.digest], bad[shard.digest], made)
         name = _name(execution, plan, shard, corpus, thresholds, bad[shard.digest])
         tasks.append(Verdict(execution.store, shard, task, Address(plan.verdict_folder, name)))
     return Judgement(_judge_shards(execution, tasks), thresholds, execution.results.by_step.get(VERDICT, {}))
-
-
-def _choosing(choice: BoundOneOf, judging: Callable[[Shard, int], Judging], number: int, shard: Shard) -> Choosing:
-    return Choosing(choice, judging(shard, number))
 
 
 def _name(

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.commit import Attempt
+from pipelines.flow import ShardSite
 from pipelines.passes import Address, peak_memory_bytes
 from pipelines.plan import LEAVING
 from pipelines.shards import Shard, batches, sidecar_schema, sidecar_writer
 from pipelines.store import Store
 from stages.base import Columns, column
 from stages.choice import lost
+from stages.flow import Flow, one_round
 from stages.rules import (
     FAIL,
     FIRST,
@@ -93,21 +95,40 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """The relation behind one `one_of` rule, over the rows that everything before it keeps."""
+    """One `one_of` rule as a program, over the rows that everything before it keeps.
+
+    `number` is the rule's place among the policy's choices; `quarantined` has rows by shard digest.
+    """
 
     schema: ClassVar[pa.Schema] = pa.schema([column("stays", pa.string(), "doc_id", doc="the cluster's chosen member")])
-    by: ClassVar[str] = "cluster"
+    partition_by: ClassVar[str] = "cluster"
 
-    choice: BoundOneOf
-    judging: Judging
+    policy: BoundPolicy
+    thresholds: Thresholds
+    number: int
+    quarantined: Mapping[str, tuple[int, ...]]
 
-    def rows(self, store: Store, shard: Shard) -> pa.Table:
+    @property
+    def choice(self) -> BoundOneOf:
+        """The rule."""
+        return self.policy.one_of[self.number]
+
+    def program(self, flow: Flow) -> None:
+        """One round: the members of a cluster meet."""
+        one_round(self, flow)
+
+    def related_rows(self, site: ShardSite) -> pa.Table:
         """Kept rows with a cluster, with the value that decides and their place in the corpus."""
+        shard = site.shard
+        assert shard is not None
+        before = tuple(site.sidecars[f"choice-{i}.stays"] for i in range(self.number))
+        bad = self.quarantined.get(shard.digest, ())
+        judging = Judging(self.policy, self.thresholds, site.sidecars, bad, before)
         value = self._value()
         more = (self.choice.cluster, *((value,) if value else ()), "path", "ordinal")
         parts = []
-        for start, batch in self.judging.read(store, shard, tuple(more)):
-            keep = ~failing(self.judging.statuses(batch)).any(axis=0) & self.judging.sound(start, batch.num_rows)
+        for start, batch in judging.read(site.store, shard, tuple(more)):
+            keep = ~failing(judging.statuses(batch)).any(axis=0) & judging.sound(start, batch.num_rows)
             keep &= batch[self.choice.cluster].is_valid().to_numpy(zero_copy_only=False)
             rows = batch.num_rows
             table = pa.table(

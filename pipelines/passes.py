@@ -83,7 +83,7 @@ class RowPass:
             inputs = {c: pc.if_else(mask, v, pa.scalar(None, v.type)) for c, v in inputs.items()}
         failpoint("pass.before_measure")
         try:
-            return measure(stage, kernel_of(step), pa.RecordBatch.from_pydict(inputs))
+            return measure(stage, kernel_of(step, self.store), pa.RecordBatch.from_pydict(inputs))
         except StageError as error:
             raise StageError(
                 f"step {step.name!r} failed on shard {self.shard.digest}: {error.message}",
@@ -143,13 +143,13 @@ class _StepWriter:
         )
 
 
-def kernel_of(step: Step) -> Kernel:
+def kernel_of(step: Step, store: Store) -> Kernel:
     """The step's kernel, opened once per process."""
     if step.key not in _KERNELS:
         if len(_KERNELS) >= _KERNELS_KEPT:
             _KERNELS.clear()
         assert isinstance(step.stage, RowStage)
-        _KERNELS[step.key] = step.stage.open()
+        _KERNELS[step.key] = step.stage.open_in(store)
     return _KERNELS[step.key]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
-from stages.base import CorpusStage, RowStage
+from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
 from stages.errors import SpecError
@@ -133,14 +133,16 @@ class Plan:
         }
 
 
-def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None) -> Plan:
+def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files | None = None) -> Plan:
     """The plan of a spec; `load` finds rule files elsewhere than in the package and beside the spec.
+
+    `files` are those of the store where the run will be; without them, what is in a store has no content hash.
 
     Raises:
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
 
     """
-    stages, owners = _with_companions(_with_texts(spec))
+    stages, owners = _with_companions(_resolved(_with_texts(spec), files))
     text = spec.write.text or _end(stages, "the export")
     stages[LEAVING] = TextBytes(text=text)
     owners[LEAVING] = "write"
@@ -148,8 +150,8 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None) -> Plan:
     fields = {f.name: f for f in DOCUMENT}
     for step in steps:
         fields |= step.columns()
-    files = _Remembered(load or loader(spec.folder))
-    policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, files)
+    rule_files = _Remembered(load or loader(spec.folder))
+    policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, rule_files)
     return Plan(
         spec=spec,
         source_keys={name: key(source_identity(name, spec)) for name in spec.sources},
@@ -158,7 +160,7 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None) -> Plan:
         text=text,
         policy=policy,
         verdict_key=_verdict_key(policy, steps),
-        rule_files=files.found,
+        rule_files=rule_files.found,
     )
 
 
@@ -187,12 +189,18 @@ def _rewriters(stages: Mapping[str, RowStage | CorpusStage]) -> list[str]:
 
 
 def _with_texts(spec: Spec) -> Stages:
-    """The stages with every `text` that the spec left open set to the end of the rewriting chain."""
+    """The stages with every `text` that the spec left open set to the end of the rewriting chain.
+
+    What a rewriting step depends on reads what that step rewrites: the chain's end before it.
+    """
     stages: Stages = dict(spec.measure)
     end = "text"
     for name in _rewriters(stages):
         if "text" not in stages[name].model_fields_set:
             stages[name] = stages[name].model_copy(update={"text": end})
+        for needed in _needs(name, stages) - {name}:
+            if "text" in type(stages[needed]).references() and "text" not in stages[needed].model_fields_set:
+                stages[needed] = stages[needed].model_copy(update={"text": getattr(stages[name], "text")})  # noqa: B009 - not every stage has it
         end = f"{name}.text"
     rewriters = set(_rewriters(stages))
     for name, stage in stages.items():
@@ -202,6 +210,42 @@ def _with_texts(spec: Spec) -> Stages:
             if reads_text:
                 stages[name] = stage.model_copy(update={"text": _end(stages, f"step {name!r}")})
     return stages
+
+
+def _needs(name: str, stages: Stages) -> set[str]:
+    """The steps that a step names, and those that they name, with itself.
+
+    Raises:
+        SpecError: it names a step that is not there.
+    """
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one in found:
+            continue
+        found.add(one)
+        stage = stages[one]
+        for field in type(stage).step_references():
+            named = getattr(stage, field)
+            if named not in stages:
+                raise SpecError(
+                    f"step {one!r} names the step {named!r} in {field!r}, which is not in the spec"
+                    f"{did_you_mean(named, [n for n in stages if n != one])}",
+                    step=one,
+                )
+            waiting.append(named)
+    return found
+
+
+def _resolved(stages: Stages, files: Files | None) -> Stages:
+    """The stages, each with what it needs to know of the steps that it names and of the store."""
+    known: Stages = {}
+    for name, stage in stages.items():
+        _needs(name, stages)
+        found = stage.resolve(stages)
+        known[name] = found.located(files) if files is not None else found
+    return known
 
 
 def _reading_fields(stage: RowStage) -> list[str]:
@@ -241,7 +285,12 @@ def reads_of(name: str, stage: RowStage | CorpusStage) -> tuple[str, ...]:
     if isinstance(stage, RowStage):
         return stage.reads()
     own = stage.companions()
-    return tuple(f"{name}.{c}" if c.rpartition(".")[0] in own else c for c in stage.reads())
+    return tuple(f"{name}.{c}" if c.rpartition(".")[0] in own else c for c in local_reads(stage))
+
+
+def local_reads(stage: CorpusStage) -> tuple[str, ...]:
+    """The columns that a corpus step reads, with its companions' as `name.column`; texts of chosen documents too."""
+    return tuple(dict.fromkeys([*stage.reads(), *stage.texts()]))
 
 
 def _keyed(stages: Stages, owners: Mapping[str, str]) -> tuple[Step, ...]:

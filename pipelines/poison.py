@@ -74,7 +74,7 @@ class _Probe:
     def __call__(self, rows: Sequence[int]) -> None:
         task, start = self.task, 0
         for step in task.steps:
-            kernel_of(step)
+            kernel_of(step, task.store)
         wanted = sorted(rows)
         if not wanted:
             return

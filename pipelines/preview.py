@@ -26,9 +26,9 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         SpecError: the spec is wrong.
         DataError: a source matches no file.
     """
-    made = plan(spec)
-    files = freeze_all(spec, roots)
     store = _existing(store_url)
+    made = plan(spec, files=store)
+    files = freeze_all(spec, roots)
     before = _last_plan(store, spec.name) if store else None
     rates = _rates(store) if store else {}
     tasks = pack_tasks(store, made, files) if store else []

@@ -41,6 +41,8 @@ class Results:
     """Results by step and shard digest."""
 
     by_step: dict[str, dict[str, Result]] = field(default_factory=dict)
+    #: What the rounds of corpus steps counted and cost, apart from their last.
+    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def add(self, step: str, shard: str, result: Result) -> None:
         """Note one result."""
@@ -74,14 +76,18 @@ class Results:
         chosen = [(s, found[s.digest]) for s in shards if s.digest in found]
         bad = sum(len(r.facts.get("quarantined", [])) for _, r in chosen)
         rows = sum(s.rows for s, _ in chosen)
+        notes = self.notes.get(name, {})
+        facts = [notes, *(r.facts for _, r in chosen)]
+        counts = {"counts": dict(notes["counts"])} if notes.get("counts") else {}
         return {
             "documents_in": rows,
             "documents_out": rows - bad,
             "quarantined": bad,
             "bytes": sum(s.bytes for s, _ in chosen),
-            "seconds": round(sum(r.facts.get("seconds", 0.0) for _, r in chosen), 6),
-            "cpu_seconds": round(sum(r.facts.get("cpu_seconds", 0.0) for _, r in chosen), 6),
-            "peak_memory_bytes": max((r.facts.get("peak_memory_bytes", 0) for _, r in chosen), default=0),
+            "seconds": round(sum(f.get("seconds", 0.0) for f in facts), 6),
+            "cpu_seconds": round(sum(f.get("cpu_seconds", 0.0) for f in facts), 6),
+            "peak_memory_bytes": max((f.get("peak_memory_bytes", 0) for f in facts), default=0),
             "computed_shards": sum(not r.cached for _, r in chosen),
             "cached_shards": sum(r.cached for _, r in chosen),
+            **counts,
         }

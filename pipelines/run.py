@@ -79,7 +79,7 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
         StorageError: the store cannot be read or written.
     """
     options, watch = options or Options(), watch or NullWatch()
-    made = plan(spec)
+    made = plan(spec, files=store)
     files = freeze_all(spec, options.roots)
     folder = open_run(store, made, files, accept_changed_inputs=options.accept_changed_inputs)
     if folder.finished and _export_is_there(folder):

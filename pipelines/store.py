@@ -11,7 +11,10 @@ root of the store and separated by `/`.
 """
 
 import contextlib
+import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +30,7 @@ FORMAT = 1
 FORMAT_PATH = "format.json"
 #: Files in the making are abandoned after this long.
 SCRATCH_SECONDS = 86_400
+COPY_BYTES = 1 << 22
 
 
 class Files(Protocol):
@@ -183,6 +187,27 @@ class Store:
 
         """
         return self.files.open_input(checked(path))
+
+    def local(self, path: str) -> Path:
+        """Return a local file with the content of `path`: itself in a local store, else a copy that is kept.
+
+        Raises:
+            StorageError: it is missing or unreadable.
+
+        """
+        if self.size(path) is None:
+            raise self.missing(path)
+        if self.is_local:
+            return Path(self.url) / path
+        # What is in a store is never overwritten, so a copy stays right.
+        name = hashlib.sha256(f"{self.url}/{path}".encode()).hexdigest()
+        copy = self.scratch() / f"copy-{name}"
+        if not copy.exists():
+            part = copy.with_name(f".{copy.name}.{os.getpid()}")
+            with part.open("wb") as file, self.open_input(path) as content:
+                shutil.copyfileobj(content, file, COPY_BYTES)
+            part.replace(copy)
+        return copy
 
     def upload(self, local: Path, path: str) -> None:
         """Write a local file under `path`, durably. A file below `scratch()` is moved, any other is copied.

@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.shards import Shard
-from pipelines.shuffle import partition_of
 from stages.catalog import did_you_mean
 from stages.choice import lost
 from stages.errors import SpecError
+from stages.flow import keys_of, partition_of
 from stages.quantiles import Percentiles, merge
 from stages.rule_binding import kind_of_column
 from stages.rule_models import Test
@@ -279,7 +279,7 @@ def _candidates(
         columns["value"] = table[value]
     found = pa.table(columns).filter(pa.array(chosen))
     number, rounds = part
-    return found.filter(pa.array(partition_of(found["cluster"], rounds) == number)) if rounds > 1 else found
+    return found.filter(pa.array(partition_of(keys_of(found["cluster"]), rounds) == number)) if rounds > 1 else found
 
 
 def _totals(view: View, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:

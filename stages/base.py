@@ -10,7 +10,8 @@ A stage cannot drop, reorder or overwrite a row. `measure` is the only caller of
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from stages.errors import StageError
+from stages.flow import Flow, Site, one_round
 
 Columns = Mapping[str, pa.Array]
 Kernel = Callable[[pa.RecordBatch], Columns]
@@ -31,6 +33,22 @@ class Reference:
 
 #: A field of this type names a column that the stage reads: `text`, `url`, `clean.text`.
 Column = Annotated[str, Reference()]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReference:
+    """Marks a field whose value names another step of the spec; it is not part of a stage's parameters."""
+
+
+#: A field of this type names a step whose columns the stage reads: `sketch`.
+Step = Annotated[str, StepReference()]
+
+
+class Files(Protocol):
+    """Files of the store, for kernels that need more than their fields."""
+
+    def local(self, path: str) -> Path:
+        """A local copy of the file at a path of the store, or the file itself where the store is local."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +84,39 @@ class Stage(BaseModel):
             name for name, field in cls.model_fields.items() if any(isinstance(m, Reference) for m in field.metadata)
         )
 
+    @classmethod
+    def step_references(cls) -> tuple[str, ...]:
+        """Names of the fields that hold names of steps."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(m, StepReference) for m in field.metadata)
+        )
+
     def parameters(self) -> dict[str, Any]:
-        """Every field that changes the numbers: all but the kind and the column references."""
+        """Every field that changes the numbers: all but the kind and the references to columns and steps."""
         fields = self.model_dump(mode="json")
-        for name in ("kind", *self.references()):
+        for name in ("kind", *self.references(), *self.step_references()):
             fields.pop(name, None)
         return fields
+
+    def resolve(self, steps: Mapping[str, "Stage"]) -> Self:  # noqa: ARG002 - most stages name no step
+        """The stage with what it needs to know of the steps that it names, all of which are in `steps`.
+
+        Raises:
+            SpecError: a named step is of a kind that the stage cannot use.
+
+        """
+        return self
+
+    def located(self, files: Files) -> Self:  # noqa: ARG002 - most stages need nothing of the store
+        """The stage with the content hashes of what it needs of the store; the planner calls it where there is one.
+
+        Raises:
+            SpecError: something that the stage names is not in the store.
+
+        """
+        return self
 
     def artifacts(self) -> dict[str, str]:
         """Content hashes of the models and lists that the numbers depend on, by role.
@@ -116,9 +161,17 @@ class RowStage(Stage):
         """
         raise NotImplementedError
 
+    def open_in(self, files: Files) -> Kernel:  # noqa: ARG002 - most kernels need no files of the store
+        """The kernel, for stages that need files of the store."""
+        return self.open()
+
 
 class CorpusStage(Stage):
-    """Relates documents to each other through narrow columns; never receives text."""
+    """Relates documents to each other through narrow columns; never receives text.
+
+    One round is enough where rows meet by one value (`partition_by`, `relate`). A stage that needs more overrides
+    `program`, and may read the text of chosen documents through `Site.texts`.
+    """
 
     writes: ClassVar[pa.Schema] = pa.schema([])
     #: The column (one of `reads()`) whose equal values must meet; None: all rows meet in one process.
@@ -144,6 +197,22 @@ class CorpusStage(Stage):
 
         """
         raise NotImplementedError
+
+    def texts(self) -> tuple[str, ...]:
+        """Text columns that `program` reads of chosen documents (`Site.texts`); they are part of the step's key."""
+        return ()
+
+    def program(self, flow: Flow) -> None:
+        """Relate all documents in rounds, ending with `flow.settle`; by default, one round through `relate`."""
+        one_round(self, flow)
+
+    def related_rows(self, site: Site) -> pa.Table:
+        """`row`, `doc_id` and the columns of `reads()`, of the rows of a shard where none of them is null."""
+        rows = site.columns(*self.reads())
+        masks = [pc.is_valid(rows[c]) for c in self.reads() if rows[c].null_count]
+        for mask in masks[1:]:
+            masks[0] = pc.and_(masks[0], mask)
+        return rows.filter(masks[0]) if masks else rows
 
 
 class Sink(Stage):
