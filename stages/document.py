@@ -2,7 +2,9 @@
 
 import hashlib
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 #: Columns of a document shard, in order. Rows are sorted by `path`, then `ordinal`.
 DOCUMENT = pa.schema(
@@ -36,3 +38,23 @@ def doc_id(source: str, path: str, ordinal: int) -> str:
     """
     name = f"{source}\0{path}\0{ordinal}".encode("utf-8", "surrogateescape")
     return hashlib.blake2b(name, digest_size=16).hexdigest()
+
+
+def packed(doc_ids: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """The 16 bytes of each `doc_id`: uint8 of shape (documents, 16)."""
+    whole = pa.concat_arrays(doc_ids.chunks) if doc_ids.num_chunks else pa.array([], pa.string())
+    _, places, data = whole.buffers()
+    if not len(whole):
+        return np.empty((0, 16), np.uint8)
+    first = int(np.frombuffer(places, np.int32, 1, 4 * whole.offset)[0])
+    digits = np.frombuffer(data, np.uint8, 32 * len(whole), first)
+    nibbles = (digits & 15) + 9 * (digits >> 6)  # '0'..'9' and 'a'..'f'
+    return (nibbles[::2] << 4 | nibbles[1::2]).astype(np.uint8).reshape(-1, 16)
+
+
+def unpacked(ids: NDArray[np.uint8]) -> pa.Array:
+    """The `doc_id` of each row of 16 bytes."""
+    nibbles = np.stack([ids >> 4, ids & 15], axis=-1).reshape(-1)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)[nibbles]
+    places = pa.py_buffer(np.arange(len(ids) + 1, dtype=np.int32) * 32)
+    return pa.StringArray.from_buffers(len(ids), places, pa.py_buffer(digits))

@@ -1,0 +1,1 @@
+"""Linking documents into clusters: buckets of equal keys, pairs to compare, connected components."""
