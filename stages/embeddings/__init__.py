@@ -1,0 +1,1 @@
+"""Embedding models: where they are, what they are by content, and how texts become vectors."""
