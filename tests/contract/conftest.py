@@ -6,7 +6,8 @@ A stage is tested with its default fields (where it has defaults) and with the f
 import functools
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from stages.base import CorpusStage, Example, Kernel, RowStage, measure
 from stages.catalog import corpus_stages, row_stages
 from stages.fingerprint import canonical, digest
+from stages.flow import MemoryFlow
+from stages.text.minhash import Minhash
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -127,23 +130,46 @@ class RowCase:
         return digest((canonical(fields) + repr(answer.to_pylist())).encode())
 
 
+#: Corpus stages that name other steps: fields to test them with, and those steps.
+BESIDE: dict[str, list[tuple[dict[str, Any], dict[str, RowStage]]]] = {
+    "near_duplicates": [
+        ({"of": "sketch"}, {"sketch": Minhash()}),
+        ({"of": "sketch", "verify": True, "threshold": 0.6}, {"sketch": Minhash(bands=9, rows=4)}),
+        ({"of": "sketch", "scope": "source"}, {"sketch": Minhash(unit="character")}),
+    ],
+}
+
+
 @dataclass(frozen=True)
 class CorpusCase:
-    """A corpus stage with some fields."""
+    """A corpus stage with some fields, and the steps that it names."""
 
     name: str
     stage: CorpusStage
+    beside: Mapping[str, RowStage] = field(default_factory=dict)
 
-    def rows(self, texts: tuple[str | None, ...] = TEXTS) -> pa.Table:
-        """The stage's inputs for a row of every text, measured by its companions, without nulls."""
-        columns = {"doc_id": pa.array([f"{i:032x}" for i in range(len(texts))])}
-        for name, companion in self.stage.companions().items():
+    def table(self, texts: tuple[str | None, ...] = TEXTS) -> pa.Table:
+        """The stage's inputs for a row of every text, measured by its companions and the steps that it names."""
+        columns = {
+            "doc_id": pa.array([f"{i * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for i in range(len(texts))]),
+            "text": pa.array(texts, pa.string()),
+            "source": pa.array([f"source {i % 2}" for i in range(len(texts))]),
+            "snapshot": pa.array([None if i % 3 == 0 else f"snapshot {i % 3}" for i in range(len(texts))]),
+        }
+        for name, companion in {**self.stage.companions(), **self.beside}.items():
             case = RowCase(name, companion)
             answer = case.run(case.batch(texts))
             columns |= {f"{name}.{field.name}": answer[field.name] for field in answer.schema}
-        missing = [name for name in self.stage.reads() if name not in columns]
+        wanted = dict.fromkeys([*self.stage.reads(), *self.stage.texts()])
+        missing = [name for name in wanted if name not in columns]
         assert not missing, f"say in tests/contract/conftest.py how to make {missing} for {self.stage.kind}"
-        return pa.table(columns).select(["doc_id", *self.stage.reads()]).drop_null()
+        return pa.table(columns).select(["doc_id", *wanted])
+
+    def run(self, shards: Sequence[pa.Table], partitions: int = 3) -> pa.Table:
+        """The stage's columns for the rows of the shards."""
+        flow = MemoryFlow(shards, partitions)
+        self.stage.program(flow)
+        return flow.answer()
 
 
 def _values(stage: RowStage, name: str, texts: tuple[str | None, ...]) -> pa.Array:
@@ -184,9 +210,12 @@ def row_cases() -> list[RowCase]:
 
 @functools.cache
 def corpus_cases() -> list[CorpusCase]:
-    return [
-        CorpusCase(_name(k, f), cls.model_validate(f)) for k, cls in corpus_stages().items() for f in _fields_of(cls)
-    ]
+    cases = []
+    for kind, cls in corpus_stages().items():
+        for fields, beside in BESIDE.get(kind) or [(f, {}) for f in _fields_of(cls)]:
+            stage = cls.model_validate(fields).resolve(beside)
+            cases.append(CorpusCase(_name(kind, fields), stage, beside))
+    return cases
 
 
 @pytest.fixture(scope="session")
