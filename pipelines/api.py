@@ -6,16 +6,16 @@ explain(done["run"], "7d1c…", store="./tamis-store")
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pipelines import spec as specs
 from pipelines.export import export_to
 from pipelines.preview import preview
-from pipelines.progress import Watch
+from pipelines.progress import NullWatch, Watch
 from pipelines.run import Options
 from pipelines.run import run as run_spec
 from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
@@ -24,6 +24,10 @@ from pipelines.store import Store
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
+
+if TYPE_CHECKING:
+    from pipelines.index.asking import Question
+    from pipelines.index.commands import Banding, Storage, Taking
 
 DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
@@ -196,6 +200,80 @@ def stages(kind: str | None = None) -> list[dict[str, Any]]:
     from pipelines.stage_table import stage_table  # noqa: PLC0415 - readers load what they use
 
     return stage_table(kind)
+
+
+def index_add(
+    index: str,
+    run: str,
+    *,
+    store: str | Path | Store | None = None,
+    taking: "Taking | None" = None,
+    banding: "Banding | None" = None,
+    storage: "Storage | None" = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Take a run's documents into a near-duplicate index; gives how many are new, known or taken down.
+
+    Raises:
+        SpecError: the run has no sketches, or ones that cannot be compared with those of the index.
+    """
+    from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
+
+    choices = taking or commands.Taking(), banding or commands.Banding(), storage or commands.Storage()
+    return commands.add(index, view(run, store=store), *choices, watch or NullWatch())
+
+
+def index_query(
+    index: str,
+    paths: Sequence[str | Path],
+    *,
+    store: str | Path | Store | None = None,
+    question: "Question | None" = None,
+    emit: Callable[[dict[str, Any]], None] | None = None,
+    url: str | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Look up every document of files in an index; gives the counts, and the documents unless `emit` takes them.
+
+    Raises:
+        SpecError: there is no such index.
+        DataError: a path matches no file, or a file cannot be read.
+    """
+    from pipelines.index import asking, commands  # noqa: PLC0415 - readers load what they use
+
+    found: list[dict[str, Any]] = []
+    asked = commands.Asking(question or asking.Question(), emit or found.append, watch or NullWatch(), url)
+    counts = commands.query(open_store(store), index, [str(p) for p in paths], asked)
+    return counts if emit else {"results": found, **counts}
+
+
+def index_remove(
+    index: str,
+    doc_ids: Sequence[str],
+    *,
+    corpus: str | None = None,
+    url: str | None = None,
+    store: str | Path | Store | None = None,
+) -> dict[str, Any]:
+    """Take documents out of an index for good, by doc_id or their own id; gives what was removed.
+
+    Raises:
+        SpecError: there is no such index or document.
+    """
+    from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
+
+    return commands.remove(open_store(store), index, doc_ids, corpus, url)
+
+
+def index_info(index: str, *, url: str | None = None, store: str | Path | Store | None = None) -> dict[str, Any]:
+    """What an index holds, how its sketches were made, and how probably it finds a twin.
+
+    Raises:
+        SpecError: there is no such index.
+    """
+    from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
+
+    return commands.info(open_store(store), index, url)
 
 
 def doctor() -> Any:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import api
+from pipelines.cli_index import index
 from pipelines.run import Options
 from stages.errors import SpecError, TamisError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(index, name="index")
 
 
 class EngineName(StrEnum):
