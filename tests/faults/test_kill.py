@@ -25,10 +25,16 @@ def spec(tmp_path: Path, corpus: Path) -> Path:
     value = {
         "name": "kill",
         "source": {"kind": "jsonl", "path": f"{corpus.name}/*.jsonl"},
-        "measure": {"clean": {"kind": "normalize"}, "copies": {"kind": "exact_duplicates"}},
+        "measure": {
+            "clean": {"kind": "normalize"},
+            "copies": {"kind": "exact_duplicates"},
+            "sketch": {"kind": "minhash", "ngram": 2},
+            "near-copies": {"kind": "near_duplicates", "of": "sketch", "verify": True},
+        },
         "keep": [
             {"column": "leaving.bytes", "ge": 100, "on_null": "drop", "reason": "short"},
             {"one_of": "copies.cluster", "by": "first", "reason": "copy"},
+            {"one_of": "near-copies.cluster", "by": "longest", "reason": "near-copy"},
         ],
         "write": {"kind": "parquet", "shard_bytes": 5000},
     }
