@@ -341,7 +341,13 @@ def _roles(name: str, stage: RowStage | CorpusStage, reads: tuple[str, ...]) -> 
         roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
         rest = [c for c in reads if c not in roles.values()]
         return roles | {f"column {i}": c for i, c in enumerate(rest)}
-    return {c.removeprefix(f"{name}."): c for c in reads}
+    named = {getattr(stage, f): f for f in type(stage).step_references()}
+    found = {}
+    for column in reads:
+        step, dot, leaf = column.rpartition(".")
+        role = f"{named[step]}.{leaf}" if dot and step in named else column.removeprefix(f"{name}.")
+        found[role] = column
+    return found
 
 
 def _producer(column: str, steps: Mapping[str, Step]) -> list[str]:
