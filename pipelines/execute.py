@@ -10,13 +10,14 @@ from pipelines.commit import committed, seal
 from pipelines.engine import Engine, Outcome, Task
 from pipelines.flow import Program, StoreFlow
 from pipelines.passes import Address, RowPass
-from pipelines.plan import Phase, Step, local_reads
+from pipelines.plan import Phase, Step
 from pipelines.poison import IsolatedPass
 from pipelines.progress import Watch
 from pipelines.results import Result, Results
 from pipelines.shards import Shard
 from pipelines.spec import Limits
 from pipelines.store import Store
+from pipelines.wiring import local_reads
 from stages.base import CorpusStage
 from stages.errors import StageError, StorageError, TamisError
 from stages.fingerprint import key

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
+from pipelines.wiring import Stages, end_of_chain, reads_of, resolved, with_companions, with_texts
 from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
@@ -142,8 +143,8 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
 
     """
-    stages, owners = _with_companions(_resolved(_with_texts(spec), files))
-    text = spec.write.text or _end(stages, "the export")
+    stages, owners = with_companions(resolved(with_texts(spec), files))
+    text = spec.write.text or end_of_chain(stages, "the export")
     stages[LEAVING] = TextBytes(text=text)
     owners[LEAVING] = "write"
     steps = _keyed(stages, owners)
@@ -179,118 +180,6 @@ class _Remembered:
 def source_identity(name: str, spec: Spec) -> dict[str, Any]:
     """What the document shards of a source depend on, apart from the files."""
     return {"source": name, **spec.sources[name].identity()}
-
-
-Stages = dict[str, RowStage | CorpusStage]
-
-
-def _rewriters(stages: Mapping[str, RowStage | CorpusStage]) -> list[str]:
-    return [n for n, s in stages.items() if isinstance(s, RowStage) and "text" in s.schema().names]
-
-
-def _with_texts(spec: Spec) -> Stages:
-    """The stages with every `text` that the spec left open set to the end of the rewriting chain.
-
-    What a rewriting step depends on reads what that step rewrites: the chain's end before it.
-    """
-    stages: Stages = dict(spec.measure)
-    end = "text"
-    for name in _rewriters(stages):
-        if "text" not in stages[name].model_fields_set:
-            stages[name] = stages[name].model_copy(update={"text": end})
-        for needed in _needs(name, stages) - {name}:
-            if "text" in type(stages[needed]).references() and "text" not in stages[needed].model_fields_set:
-                stages[needed] = stages[needed].model_copy(update={"text": getattr(stages[name], "text")})  # noqa: B009 - not every stage has it
-        end = f"{name}.text"
-    rewriters = set(_rewriters(stages))
-    for name, stage in stages.items():
-        wants = "text" in type(stage).references() and "text" not in stage.model_fields_set
-        if wants and name not in rewriters:
-            reads_text = isinstance(stage, CorpusStage) or "text" in _reading_fields(stage)
-            if reads_text:
-                stages[name] = stage.model_copy(update={"text": _end(stages, f"step {name!r}")})
-    return stages
-
-
-def _needs(name: str, stages: Stages) -> set[str]:
-    """The steps that a step names, and those that they name, with itself.
-
-    Raises:
-        SpecError: it names a step that is not there.
-    """
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        one = waiting.pop()
-        if one in found:
-            continue
-        found.add(one)
-        stage = stages[one]
-        for field in type(stage).step_references():
-            named = getattr(stage, field)
-            if named not in stages:
-                raise SpecError(
-                    f"step {one!r} names the step {named!r} in {field!r}, which is not in the spec"
-                    f"{did_you_mean(named, [n for n in stages if n != one])}",
-                    step=one,
-                )
-            waiting.append(named)
-    return found
-
-
-def _resolved(stages: Stages, files: Files | None) -> Stages:
-    """The stages, each with what it needs to know of the steps that it names and of the store."""
-    known: Stages = {}
-    for name, stage in stages.items():
-        _needs(name, stages)
-        found = stage.resolve(stages)
-        known[name] = found.located(files) if files is not None else found
-    return known
-
-
-def _reading_fields(stage: RowStage) -> list[str]:
-    """The reference fields whose columns the stage really reads."""
-    reads = set(stage.reads())
-    return [f for f in type(stage).references() if getattr(stage, f) in reads]
-
-
-def _end(stages: Mapping[str, RowStage | CorpusStage], who: str) -> str:
-    """The one text that no other rewriting step reads."""
-    rewriters = _rewriters(stages)
-    used = {getattr(stages[n], "text", "") for n in rewriters}
-    ends = [f"{n}.text" for n in rewriters if f"{n}.text" not in used]
-    if len(ends) > 1:
-        raise SpecError(
-            f"{who} could use any of {', '.join(ends)}: the rewriting steps fork; write `text:` to choose one",
-            columns=ends,
-        )
-    return ends[0] if ends else "text"
-
-
-def _with_companions(stages: Stages) -> tuple[Stages, dict[str, str]]:
-    """The stages with the companions of corpus stages inserted before them."""
-    found: Stages = {}
-    owners: dict[str, str] = {}
-    for name, stage in stages.items():
-        if isinstance(stage, CorpusStage):
-            for short, companion in stage.companions().items():
-                found[f"{name}.{short}"] = companion
-                owners[f"{name}.{short}"] = name
-        found[name] = stage
-    return found, owners
-
-
-def reads_of(name: str, stage: RowStage | CorpusStage) -> tuple[str, ...]:
-    """Full names of the columns that a step reads."""
-    if isinstance(stage, RowStage):
-        return stage.reads()
-    own = stage.companions()
-    return tuple(f"{name}.{c}" if c.rpartition(".")[0] in own else c for c in local_reads(stage))
-
-
-def local_reads(stage: CorpusStage) -> tuple[str, ...]:
-    """The columns that a corpus step reads, with its companions' as `name.column`; texts of chosen documents too."""
-    return tuple(dict.fromkeys([*stage.reads(), *stage.texts()]))
 
 
 def _keyed(stages: Stages, owners: Mapping[str, str]) -> tuple[Step, ...]:
