@@ -178,20 +178,20 @@ class _Incoming:
     def tables(self, watch: Watch) -> Iterator[pa.Table]:
         """New documents with the columns COMING."""
         held: list[pa.Table] = []
-        rows = seen = 0
+        rows = seen = nbytes = 0
         watch.step("index", 0, self._coming.documents)
         for batch in self._coming.batches():
             new = self._new(batch.select(COMING))
             held.append(new)
-            rows, seen = rows + new.num_rows, seen + batch.num_rows
-            watch.step("index", min(seen, self._coming.documents - 1), self._coming.documents)
+            rows, seen, nbytes = rows + new.num_rows, seen + batch.num_rows, nbytes + batch.nbytes
+            watch.step("index", min(seen, self._coming.documents - 1), self._coming.documents, nbytes)
             while rows >= SEGMENT_ROWS:
                 table = pa.concat_tables(held)
                 yield table.slice(0, SEGMENT_ROWS)
                 held, rows = [table.slice(SEGMENT_ROWS)], rows - SEGMENT_ROWS
         if rows:
             yield pa.concat_tables(held)
-        watch.step("index", self._coming.documents, self._coming.documents)
+        watch.step("index", self._coming.documents, self._coming.documents, nbytes)
 
     def _new(self, batch: pa.Table) -> pa.Table:
         if self._removed:
