@@ -18,6 +18,7 @@ from stages.base import CorpusStage, Example, Kernel, RowStage, measure
 from stages.catalog import corpus_stages, row_stages
 from stages.fingerprint import canonical, digest
 from stages.flow import MemoryFlow
+from stages.text.embedding import Embedding
 from stages.text.minhash import Minhash
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -136,6 +137,10 @@ BESIDE: dict[str, list[tuple[dict[str, Any], dict[str, RowStage]]]] = {
         ({"of": "sketch"}, {"sketch": Minhash()}),
         ({"of": "sketch", "verify": True, "threshold": 0.6}, {"sketch": Minhash(bands=9, rows=4)}),
         ({"of": "sketch", "scope": "source"}, {"sketch": Minhash(unit="character")}),
+    ],
+    "semantic_duplicates": [
+        ({"of": "meaning", "seed": 1}, {"meaning": Embedding()}),
+        ({"of": "meaning", "clusters": 5, "epsilon": 0.4, "seed": 1}, {"meaning": Embedding()}),
     ],
 }
 
