@@ -63,7 +63,8 @@ def judge_run(execution: Execution, plan: Plan) -> Judgement:
         inputs = key([inputs, {d: list(rows) for d, rows in bad.items() if rows}])
     thresholds = _thresholds(execution, plan, inputs)
 
-    columns = [*plan.policy.columns, f"{LEAVING}.bytes"]
+    sizes = [f"{c.cluster.rpartition('.')[0]}.cluster_size" for c in plan.policy.one_of]
+    columns = [*plan.policy.columns, f"{LEAVING}.bytes", *(s for s in sizes if s in plan.fields())]
     paths = {s.digest: execution.results.sidecars(s, columns) for s in execution.shards}
     choices = len(plan.policy.one_of)
     for i in range(choices):

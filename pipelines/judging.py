@@ -124,12 +124,14 @@ class Choosing:
         before = tuple(site.sidecars[f"choice-{i}.stays"] for i in range(self.number))
         bad = self.quarantined.get(shard.digest, ())
         judging = Judging(self.policy, self.thresholds, site.sidecars, bad, before)
-        value = self._value()
-        more = (self.choice.cluster, *((value,) if value else ()), "path", "ordinal")
+        value, size = self._value(), self._size(site)
+        more = (self.choice.cluster, *((value,) if value else ()), *((size,) if size else ()), "path", "ordinal")
         parts = []
         for start, batch in judging.read(site.store, shard, tuple(more)):
             keep = ~failing(judging.statuses(batch)).any(axis=0) & judging.sound(start, batch.num_rows)
             keep &= batch[self.choice.cluster].is_valid().to_numpy(zero_copy_only=False)
+            if size:  # who has no other in the cluster stays
+                keep &= pc.fill_null(pc.greater(batch[size], 1), False).to_numpy(zero_copy_only=False)  # noqa: FBT003 - Arrow's argument
             rows = batch.num_rows
             table = pa.table(
                 {
@@ -145,6 +147,12 @@ class Choosing:
                 table = table.append_column("value", batch[value])
             parts.append(table.filter(pa.array(keep)))
         return pa.concat_tables(parts)
+
+    def _size(self, site: ShardSite) -> str | None:
+        """The column with the cluster's size, where the step has one."""
+        step, dot, leaf = self.choice.cluster.rpartition(".")
+        size = f"{step}.cluster_size"
+        return size if dot and leaf == "cluster" and size in site.sidecars else None
 
     def _value(self) -> str | None:
         if self.choice.by == FIRST:

@@ -271,7 +271,8 @@ def pieces_of(table: pa.Table, sites: int) -> list[pa.Table]:
     assert not len(to) or (to.min() >= 0 and to.max() < sites), "a row goes to a site that is not there"
     table = table.drop_columns([TO])
     if len(to) and np.any(to[1:] < to[:-1]):
-        order = np.argsort(to, kind="stable")
+        # numpy sorts numbers of 16 bits by radix
+        order = np.argsort(to.astype(np.uint16) if sites <= 1 << 16 else to, kind="stable")
         table, to = table.combine_chunks().take(pa.array(order)), to[order]
     bounds = np.searchsorted(to, np.arange(sites + 1))
     return [table.slice(a, b - a) for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]

@@ -14,7 +14,7 @@ from stages.document import packed
 from stages.errors import SpecError
 from stages.flow import Flow, Site, keys_of, partitions_for
 from stages.linking import compare
-from stages.linking.buckets import Entries, centers, offered, order_of, pairs_of
+from stages.linking.buckets import Keyed, centers, offered, order_of, pairs_of
 from stages.linking.components import clusters
 from stages.text.minhash import Minhash
 
@@ -126,7 +126,7 @@ class NearDuplicates(CorpusStage):
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    def entries(self, site: Site) -> tuple[Entries, dict[str, int]]:
+    def keyed(self, site: Site) -> tuple[Keyed, dict[str, int]]:
         """The shard's keys, and counts of documents that have none or that are short."""
         from stages.kernels.minhash import band_keys  # noqa: PLC0415 - numba is slow to import
 
@@ -137,12 +137,12 @@ class NearDuplicates(CorpusStage):
             keys ^= keys_of(table[self.scope].take(pa.array(rows)))[:, None]
         short = int(np.count_nonzero(table[f"{self.of}.short"].fill_null(False).to_numpy()))  # noqa: FBT003 - Arrow's argument
         counts = {"short_documents": short, "documents_without_tokens": table.num_rows - len(rows)}
-        return Entries.of(keys, order_of(table["doc_id"])[rows], rows), counts
+        return Keyed(keys, order_of(table["doc_id"])[rows], rows), counts
 
     def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
         """The first documents of each of the shard's bands."""
-        entries, counts = self.entries(site)
-        return offered(entries, site.number, site.sites["partitions"], self.max_bucket), counts
+        documents, counts = self.keyed(site)
+        return offered(documents, site.number, site.sites["partitions"], self.max_bucket), counts
 
     def meet(self, site: Site, rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         """The first documents of each bucket, to the shards that have others of it."""
@@ -151,8 +151,8 @@ class NearDuplicates(CorpusStage):
 
     def pair(self, site: Site, told: pa.Table) -> pa.Table:
         """Pairs of the shard's documents with those that come before them in a bucket; and which ones to borrow."""
-        entries, _ = self.entries(site)
-        return compare.wanted(*pairs_of(entries, told, site.number), site.number)
+        documents, _ = self.keyed(site)
+        return compare.wanted(*pairs_of(documents, told, site.number), site.number)
 
     def lend(self, site: Site, asked: pa.Table) -> pa.Table:
         """Signatures, or n-gram sets, of the documents that shards ask for."""

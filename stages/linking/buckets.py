@@ -24,25 +24,12 @@ def order_of(doc_ids: pa.ChunkedArray) -> Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """One row for each document and key of a shard, sorted by key, then by the document's order."""
+class Keyed:
+    """Documents of a shard with their keys: `key` is (documents, keys a document); the others one a document."""
 
     key: Keys
     order: Keys
     row: Ints
-
-    @classmethod
-    def of(cls, keys: Keys, order: Keys, rows: Ints) -> "Entries":
-        """The entries of documents (in any order) with `keys` of shape (documents, keys a document)."""
-        by_order = np.lexsort((rows, order))
-        flat = keys[by_order].ravel()
-        sort = np.argsort(flat, kind="stable")
-        document = by_order[sort // keys.shape[1]] if keys.shape[1] else sort
-        return cls(flat[sort], order[document], rows[document])
-
-    def starts(self) -> Ints:
-        """Where each distinct key begins."""
-        return _starts(self.key)
 
 
 def _starts(sorted_keys: NDArray[Any]) -> Ints:
@@ -53,22 +40,19 @@ def _starts(sorted_keys: NDArray[Any]) -> Ints:
 _NONE = np.empty(0, np.int64)
 
 
-def offered(entries: Entries, shard: int, partitions: int, most: int) -> pa.Table:
+def offered(documents: Keyed, shard: int, partitions: int, most: int) -> pa.Table:
     """What a shard tells of its keys: the first `most` documents of each, and how many it has (on the first's row)."""
-    starts = entries.starts()
-    size = np.diff(np.append(starts, len(entries.key)))
-    rank = np.arange(len(entries.key)) - np.repeat(starts, size)
-    chosen = np.flatnonzero(rank < most)
-    members = np.zeros(len(entries.key), np.int64)
-    members[starts] = size
-    key = entries.key[chosen]
+    from stages.kernels.linking import first_of_each  # noqa: PLC0415 - numba is slow to import
+
+    in_order = np.lexsort((documents.row, documents.order))
+    key, document, members = first_of_each(documents.key, in_order, most)
     return pa.table(
         {
             TO: partition_of(key, partitions),
             "key": key,
-            "order": entries.order[chosen],
-            "place": place_of(shard, entries.row[chosen]),
-            "members": members[chosen],
+            "order": documents.order[document],
+            "place": place_of(shard, documents.row[document]),
+            "members": members,
         }
     )
 
@@ -78,17 +62,15 @@ def centers(rows: pa.Table, most: int) -> tuple[pa.Table, dict[str, int]]:
 
     A bucket of more than `most` documents is capped: its members are compared with the first `most` alone.
     """
+    from stages.kernels.linking import total_members  # noqa: PLC0415 - numba is slow to import
+
     key, order, place, members = (rows[c].to_numpy() for c in ("key", "order", "place", "members"))
-    by_key = np.argsort(key, kind="stable")
-    sorted_key = key[by_key]
-    starts = _starts(sorted_key)
-    total = np.add.reduceat(members[by_key], starts) if len(starts) else _NONE
-    crowded = np.repeat(total > 1, np.diff(np.append(starts, len(key))))
-    some = by_key[crowded]
+    total = total_members(key, members)
+    some = np.flatnonzero(total > 1)
     some = some[np.lexsort((place[some], order[some], key[some]))]
     key, order, place, members = key[some], order[some], place[some], members[some]
-    total = total[total > 1]
     starts = _starts(key)
+    total = total[some][starts]
     size = np.diff(np.append(starts, len(key)))
     bucket = np.repeat(np.arange(len(starts)), size)
     asking = _asking(members, starts)
@@ -115,24 +97,20 @@ def _asking(members: Ints, starts: Ints) -> Ints:
     return asking
 
 
-def pairs_of(entries: Entries, told: pa.Table, shard: int) -> tuple[Ints, Ints]:
+def pairs_of(documents: Keyed, told: pa.Table, shard: int) -> tuple[Ints, Ints]:
     """Distinct pairs (row of this shard, place of a center that comes before it), sorted."""
-    if not told.num_rows or not len(entries.key):
-        return _NONE, _NONE
+    from stages.kernels.linking import holders  # noqa: PLC0415 - numba is slow to import
+
     sort = np.argsort(told["key"].to_numpy(), kind="stable")
     key, order, place = (told[c].to_numpy()[sort] for c in ("key", "order", "place"))
     starts = _starts(key)
     size = np.diff(np.append(starts, len(key)))
-    found = np.searchsorted(key[starts], entries.key)
-    found[found == len(starts)] = 0
-    mine = np.flatnonzero(key[starts][found] == entries.key)
-    group = found[mine]
-    entry = np.repeat(mine, size[group])
-    within = np.arange(len(entry)) - np.repeat(np.cumsum(size[group]) - size[group], size[group])
+    holder, group = holders(documents.key, key[starts])
+    document = np.repeat(holder, size[group])
+    within = np.arange(len(document)) - np.repeat(np.cumsum(size[group]) - size[group], size[group])
     center = np.repeat(starts[group], size[group]) + within
-    row, own, other = entries.row[entry], entries.order[entry], order[center]
-    own_place = place_of(shard, row)
-    before = (other < own) | ((other == own) & (place[center] < own_place))
+    row, own, other = documents.row[document], documents.order[document], order[center]
+    before = (other < own) | ((other == own) & (place[center] < place_of(shard, row)))
     return distinct_pairs(row[before], place[center][before])
 
 
