@@ -68,7 +68,7 @@ class SemanticDuplicates(CorpusStage):
 
     of: Step
     clusters: int | None = Field(default=None, ge=1, le=1_000_000)
-    epsilon: float = Field(default=0.05, ge=0, lt=1)
+    epsilon: float = Field(default=0.01, ge=0, lt=1)
     seed: int
 
     def resolve(self, steps: Mapping[str, Stage]) -> Self:
