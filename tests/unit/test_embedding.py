@@ -57,8 +57,7 @@ def test_static_vectors_are_those_of_model2vec(model2vec_folder: Path) -> None:
 
     known = ours["vector"].is_valid().to_numpy(zero_copy_only=False)
     assert known.tolist() == [*(np.abs(theirs).sum(axis=1) > 0).tolist()[:6], True, False]  # it reads no late word
-    cosines = (vectors(ours) * theirs).sum(axis=1)
-    assert (cosines[:6] > 0.9999).all()
+    assert np.abs(vectors(ours) - theirs)[:6].max() < 1e-3  # they average in float16
 
 
 def test_a_folder_of_model2vec_gives_what_the_distilled_model_gives(model2vec_folder: Path) -> None:
