@@ -4,7 +4,7 @@
 # mypy: ignore-errors
 
 import functools
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from stages.kernels import sketch_sha1
 from stages.kernels.arrow import buffers
 from stages.kernels.peek import inner, kernel
-from stages.kernels.shingles import CHUNK, Shingling, compose, read_tokens, switches
+from stages.kernels.shingles import CHUNK, Shingling, compose, first_state, multipliers, read_tokens
+from stages.kernels.sketch_folds import table
 
 EMPTY = np.uint32(0xFFFFFFFF)
 _F1, _F2 = np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
@@ -24,7 +25,7 @@ _PAIR = np.uint64(0x9E3779B97F4A7C15)
 _32 = np.uint64(32)
 
 
-class Signing(Shingling):
+class Signing(Shingling, Protocol):
     """The fields of a sketch that decide its values; `Minhash` has them."""
 
     @property
@@ -57,24 +58,29 @@ def _premix(h: int) -> int:
 @inner()
 def _lower(minima: Any, a: Any, b: Any, hashes: Any, count: int) -> None:
     """Lower each permutation's minimum to the least value that it gives any of the mixed hashes."""
-    for i in range(count):
-        h = hashes[i]
+    last = count - 1
+    for i in range(0, count, 4):
+        h0, h1, h2, h3 = hashes[i], hashes[min(i + 1, last)], hashes[min(i + 2, last)], hashes[min(i + 3, last)]
         for k in range(minima.shape[0]):
-            minima[k] = min(minima[k], np.uint32(np.uint32(a[k] * h) + b[k]))
+            m = a[k]
+            c = b[k]
+            v0, v1 = np.uint32(np.uint32(m * h0) + c), np.uint32(np.uint32(m * h1) + c)
+            v2, v3 = np.uint32(np.uint32(m * h2) + c), np.uint32(np.uint32(m * h3) + c)
+            minima[k] = min(minima[k], v0, v1, v2, v3)
 
 
 @kernel()
-def _sign(data: Any, offsets: Any, block: Any, numbers: Any, places: Any, a: Any, b: Any) -> tuple[Any, Any]:
+def _sign(data: Any, offsets: Any, block: Any, places: Any, first: int, a: Any, b: Any) -> tuple[Any, Any]:
     """Signatures and token counts."""
-    address, t, size = data.ctypes.data, block.ctypes.data, np.int64(numbers[3])
+    address, t, size = data.ctypes.data, block.ctypes.data, places.shape[0]
     tokens, grams, hashes = np.empty(CHUNK + size, np.uint64), np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint32)
     documents = offsets.shape[0] - 1
     minima, counts = np.full((documents, a.shape[0]), EMPTY), np.zeros(documents, np.int64)
     for d in range(documents):
         i, hi = np.int64(offsets[d]), np.int64(offsets[d + 1])
-        have, total, state = np.int64(0), np.int64(0), np.int64(0)
+        have, total, state = np.int64(0), np.int64(0), first
         while i < hi:
-            i, got, state = read_tokens(address, i, hi, data.shape[0], t, numbers, state, tokens.ctypes.data + 8 * have)
+            i, got, state = read_tokens(address, i, hi, data.shape[0], t, state, tokens.ctypes.data + 8 * have)
             total += got
             have += got
             length = total if i >= hi and total < size else size
@@ -85,8 +91,7 @@ def _sign(data: Any, offsets: Any, block: Any, numbers: Any, places: Any, a: Any
             for k in range(count):
                 hashes[k] = _premix(np.uint32(grams[k]))
             _lower(minima[d], a, b, hashes, count)
-            for k in range(have - count):
-                tokens[k] = tokens[count + k]
+            tokens[: have - count] = tokens[count:have]
             have -= count
         counts[d] = total
     tokens[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address
@@ -109,7 +114,7 @@ def sign_hashes(values: Any, begins: Any, a: Any, b: Any) -> Any:
     return minima
 
 
-def sign(texts: pa.Array, stage: Any) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+def sign(texts: pa.Array, stage: Signing) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
     """Signatures (texts, permutations), n-grams of each text and tokens of each text.
 
     A text with fewer tokens than an n-gram is signed by its whole token sequence and has no n-grams; the signature
@@ -121,7 +126,7 @@ def sign(texts: pa.Array, stage: Any) -> tuple[NDArray[np.uint32], NDArray[np.in
         signatures, tokens = sign_hashes(values, begins, a, b), sketch_sha1.count_tokens(texts, stage)
     else:
         data, offsets = buffers(texts)
-        signatures, tokens = _sign(data, offsets, *switches(stage), a, b)
+        signatures, tokens = _sign(data, offsets, table(stage), multipliers(stage.ngram), first_state(stage), a, b)
     return signatures, np.maximum(tokens - (stage.ngram - 1), 0), tokens
 
 

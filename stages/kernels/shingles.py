@@ -14,7 +14,7 @@ from stages.kernels import sketch_sha1
 from stages.kernels.arrow import buffers
 from stages.kernels.peek import inner, kernel
 from stages.kernels.sketch_folds import Folding, table
-from stages.kernels.sketch_tokens import scan_characters, scan_words
+from stages.kernels.sketch_tokens import CHARACTERS, WORDS, scan_characters, scan_words
 
 #: Tokens that are hashed at a time; with what is made of them they stay in the first-level cache.
 CHUNK = 1024
@@ -41,18 +41,9 @@ class Shingling(Folding, Protocol):
         """`fast` or `sha1`."""
 
 
-def switches(stage: Shingling) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """What `read_tokens` and `compose` need of a stage: its table, four numbers and a multiplier for each place."""
-    numbers = np.array(
-        [
-            0x2020202020202020 if stage.lowercase else 0,
-            0x8080808080808080 if stage.digits else 0,
-            stage.unit == "character",
-            stage.ngram,
-        ],
-        np.uint64,
-    )
-    return table(stage), numbers, multipliers(stage.ngram)
+def first_state(stage: Shingling) -> np.int64:
+    """What `read_tokens` is told at the beginning of a text."""
+    return np.int64(CHARACTERS if stage.unit == "character" else WORDS)
 
 
 @functools.cache
@@ -68,13 +59,14 @@ def multipliers(ngram: int) -> NDArray[Any]:
 
 
 @inner()
-def read_tokens(
-    data: int, i: int, hi: int, end: int, t: int, numbers: Any, state: int, out: int
-) -> tuple[int, int, int]:
-    """Write hashes of at most `CHUNK` tokens from byte `i` on; gives where to go on, how many, and the state."""
-    if numbers[2]:
+def read_tokens(data: int, i: int, hi: int, end: int, t: int, state: int, out: int) -> tuple[int, int, int]:
+    """Write hashes of at most `CHUNK` tokens from byte `i` on; gives where to go on, how many, and the state.
+
+    The first state says what a token is: `WORDS` or `CHARACTERS`.
+    """
+    if state != WORDS:
         return scan_characters(data, i, hi, t, state, out, CHUNK)
-    i, n = scan_words(data, i, hi, end, t, numbers[0], numbers[1], out, CHUNK)
+    i, n = scan_words(data, i, hi, end, t, out, CHUNK)
     return i, n, state
 
 
@@ -159,34 +151,31 @@ def _distinct(values: Any, begins: Any) -> tuple[Any, Any]:
 
 
 @kernel()
-def _all_grams(data: Any, offsets: Any, block: Any, numbers: Any, places: Any) -> tuple[Any, Any]:
+def _all_grams(data: Any, offsets: Any, block: Any, places: Any, first: int) -> tuple[Any, Any]:
     """The hashes of all n-grams of each text in order, the whole token sequence where it is shorter than one."""
-    address, t, size = data.ctypes.data, block.ctypes.data, np.int64(numbers[3])
+    address, t, size = data.ctypes.data, block.ctypes.data, places.shape[0]
     tokens, grams = np.empty(CHUNK + size, np.uint64), np.empty(CHUNK, np.uint64)
     documents = offsets.shape[0] - 1
     begins = np.zeros(documents + 1, np.int64)
     found, n = np.empty(4 * CHUNK, np.uint64), np.int64(0)
     for d in range(documents):
         i, hi = np.int64(offsets[d]), np.int64(offsets[d + 1])
-        have, total, state = np.int64(0), np.int64(0), np.int64(0)
-        while i < hi or total == 0:
-            i, got, state = read_tokens(address, i, hi, data.shape[0], t, numbers, state, tokens.ctypes.data + 8 * have)
+        have, total, state = np.int64(0), np.int64(0), first
+        while i < hi:
+            i, got, state = read_tokens(address, i, hi, data.shape[0], t, state, tokens.ctypes.data + 8 * have)
             total += got
             have += got
-            last = i >= hi
-            length = min(size, have) if last and total < size else size
-            count = have - length + 1 if length > 0 and have >= length else np.int64(0)
-            if count > 0:
-                compose(tokens, count, places, length, grams)
-                if n + count > found.shape[0]:
-                    found = _grown(found, n, 2 * found.shape[0])
-                found[n : n + count] = grams[:count]
-                n += count
-                for k in range(have - count):
-                    tokens[k] = tokens[count + k]
-                have -= count
-            if last:
-                break
+            length = total if i >= hi and total < size else size
+            if length == 0 or have < length:
+                continue
+            count = have - length + 1
+            compose(tokens, count, places, length, grams)
+            if n + count > found.shape[0]:
+                found = _grown(found, n, 2 * found.shape[0])
+            found[n : n + count] = grams[:count]
+            n += count
+            tokens[: have - count] = tokens[count:have]
+            have -= count
         begins[d + 1] = n
     tokens[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address
     return found[:n], begins
@@ -202,5 +191,5 @@ def shingle_hashes(texts: pa.Array, stage: Shingling) -> tuple[NDArray[np.uint64
         values, begins = sketch_sha1.all_grams(texts, stage)
     else:
         data, offsets = buffers(texts)
-        values, begins = _all_grams(data, offsets, *switches(stage))
+        values, begins = _all_grams(data, offsets, table(stage), multipliers(stage.ngram), first_state(stage))
     return _distinct(values, begins)

@@ -1,8 +1,9 @@
 """What becomes of every character before n-grams are made of a text: its class and its folded form in UTF-8.
 
-A two-level table of 64-bit entries for blocks of 64 code points, so that the last byte of a character's UTF-8 is its
-place in a block and the bytes before it are the block's number. An entry holds up to four bytes of UTF-8, their
-number (from bit 32) and the class (from bit 40). An entry of 0 separates tokens.
+A table begins with two 64-bit switches (see `LOWER` and `FLAGS`). Then come the numbers of blocks of 64 code points and
+the blocks, of 64-bit entries, so that the last byte of a character's UTF-8 is its place in a block and the bytes before
+are the block's. An entry holds up to four bytes of UTF-8, their number (from bit 32) and the class (from bit 40). An
+entry of 0 separates tokens.
 """
 
 import functools
@@ -17,8 +18,13 @@ from stages.kernels import cache
 #: Classes. WORD extends a word, ALONE is a token of its own, MARK extends whatever it follows and begins nothing,
 #: SKIPPED is read as absent, ZERO is a digit that is read as 0, once for a run.
 SEPARATOR, WORD, ALONE, MARK, SKIPPED, ZERO = range(6)
-#: Where the entries begin in the table, in bytes; the blocks' numbers (uint16) come before them.
-ENTRIES = (0x110000 >> 6) * 2
+#: Places of the switches in a table: what is or-ed into eight ASCII letters, and whether digits are letters alike and
+#: whether all other ASCII characters separate (a flag each).
+LOWER, FLAGS = 0, 1
+PLAIN_DIGITS, PLAIN_MARKS = 1, 2
+#: Where the numbers of the blocks begin in the table, in bytes, and where the entries.
+BLOCKS = 16
+ENTRIES = BLOCKS + (0x110000 >> 6) * 2
 
 #: Scripts written without spaces between words: blocks of South-East Asian scripts (line breaking class SA of
 #: Unicode's annex 14), kana, bopomofo, Yi, Tangut, Nushu, Khitan and the ideographs.
@@ -28,6 +34,8 @@ _UNSPACED = (
     (0xA000, 0xA4CF), (0xA9E0, 0xA9FF), (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x11700, 0x1174F),
     (0x16FE0, 0x18D8F), (0x1AFF0, 0x1B2FF), (0x20000, 0x3FFFF),
 )  # fmt: skip
+#: The planes that have characters in them; the others hold private use at most, which separates.
+_ASSIGNED = ((0, 0x40000), (0xE0000, 0xF0000))
 _ZERO_WIDTH_SPACE = 0x200B
 
 
@@ -51,12 +59,17 @@ class Folding(Protocol):
         """Whether non-spacing marks are kept."""
 
 
+def switches_of(folding: Folding) -> tuple[bool, ...]:
+    """The switches in the order of `Folding`."""
+    return folding.lowercase, folding.punctuation, folding.digits, folding.accents
+
+
 def table(folding: Folding) -> NDArray[Any]:
     """The table for some switches, as bytes.
 
-    Building one takes about a second, so it is kept beside the compiled kernels.
+    Building one takes half a second, so it is kept beside the compiled kernels.
     """
-    return _table(folding.lowercase, folding.punctuation, folding.digits, folding.accents)
+    return _table(*switches_of(folding))
 
 
 @functools.cache
@@ -74,39 +87,46 @@ def _table(*switches: bool) -> NDArray[Any]:
 def build(*switches: bool) -> NDArray[Any]:
     """The table, made anew; the switches in the order of `Folding`."""
     entries = np.zeros(0x110000, np.uint64)
-    for c in range(0x110000):
-        entries[c] = _entry(c, switches)
+    for low, high in _ASSIGNED:
+        for c in range(low, high):
+            entries[c] = _entry(c, switches)
     blocks, index = np.unique(entries.reshape(-1, 64), axis=0, return_inverse=True)
     index = index.reshape(-1)
     first = [index[0], index[1]]  # ASCII comes first, so that its entries need no index
     order = np.concatenate([first, np.delete(np.arange(len(blocks)), first)])
     place = np.argsort(order).astype(np.uint16)
-    return np.concatenate([place[index].view(np.uint8), blocks[order].reshape(-1).view(np.uint8)])
+    lowercase, punctuation, digits, _ = switches
+    flags = (PLAIN_DIGITS if digits else 0) | (0 if punctuation else PLAIN_MARKS)
+    header = np.array([0x2020202020202020 if lowercase else 0, flags], np.uint64)
+    parts = (header, place[index], blocks[order].reshape(-1))
+    return np.concatenate([part.view(np.uint8) for part in parts])
 
 
-def is_unspaced(c: int) -> bool:
-    """Whether a code point is in a block of a script that is written without spaces."""
-    return any(low <= c <= high for low, high in _UNSPACED)
+@functools.cache
+def _unspaced() -> frozenset[int]:
+    """The code points in blocks of scripts that are written without spaces."""
+    return frozenset(c for low, high in _UNSPACED for c in range(low, high + 1))
 
 
 def _entry(c: int, switches: tuple[bool, ...]) -> int:
-    kind, folded = fold(c, *switches)
+    kind, folded = fold(c, switches)
     if kind in (SEPARATOR, SKIPPED):
         return kind << 40
     raw = folded.encode()
     return int.from_bytes(raw, "little") | len(raw) << 32 | kind << 40
 
 
-def fold(c: int, lowercase: bool, punctuation: bool, digits: bool, accents: bool) -> tuple[int, str]:  # noqa: FBT001 - switches
-    """The class and the folded form of a code point."""
+def fold(c: int, switches: tuple[bool, ...]) -> tuple[int, str]:
+    """The class and the folded form of a code point; the switches in the order of `Folding`."""
+    lowercase, punctuation, digits, accents = switches
     char = chr(c)
     category = unicodedata.category(char)
-    if category[0] in "PS":
-        return (ALONE, char) if punctuation else (SEPARATOR, "")
     if (category == "Cf" and c != _ZERO_WIDTH_SPACE) or 0xFE00 <= c <= 0xFE0F or 0xE0100 <= c <= 0xE01EF:
         return SKIPPED, ""
-    if category[0] not in "LNM":
+    if category[0] not in ("LNMPS" if punctuation else "LNM"):
         return SEPARATOR, ""
+    if category[0] in "PS":
+        return ALONE, char
     if lowercase:
         char = char.lower()[0]
     if not accents:
@@ -114,8 +134,7 @@ def fold(c: int, lowercase: bool, punctuation: bool, digits: bool, accents: bool
         if not base:
             return SKIPPED, ""
         char = base if len(base) == 1 else char
-    if category == "Nd":
-        return (WORD, char) if digits else (ZERO, "0")
-    if category[0] == "M":
-        return MARK, char
-    return (ALONE if is_unspaced(c) else WORD), char
+    if category == "Nd" and not digits:
+        return ZERO, "0"
+    alone = c in _unspaced() and category not in ("Nd", "No")
+    return (MARK if category[0] == "M" else ALONE if alone else WORD), char

@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.kernels.sketch_folds import ALONE, MARK, SEPARATOR, SKIPPED, WORD, ZERO, Folding, fold
-
-_PIECE = 1 << 16
+from stages.kernels.sketch_folds import ALONE, MARK, SEPARATOR, SKIPPED, WORD, ZERO, Folding, fold, switches_of
 
 
 def grams(text: str, stage: Any) -> Iterator[int]:
@@ -37,10 +35,11 @@ def _hash(gram: str) -> int:
 
 def _folded(text: str, stage: Folding) -> Iterator[tuple[int, str]]:
     known: dict[str, tuple[int, str]] = {}
+    switches = switches_of(stage)
     for char in text:
         entry = known.get(char)
         if entry is None:
-            entry = known[char] = fold(ord(char), stage.lowercase, stage.punctuation, stage.digits, stage.accents)
+            entry = known[char] = fold(ord(char), switches)
         if entry[0] != SKIPPED:
             yield entry
 
