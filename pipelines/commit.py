@@ -35,13 +35,15 @@ DISK = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 class Attempt:
     """One try at computing the result at an address: a folder of the store and a name in it.
 
-    Used as a context manager; leaving it without a commit deletes what was written.
+    Used as a context manager; leaving it without a commit deletes what was written. What only bridges two rounds of
+    the same run need not be `durable`: it is not flushed, and `intact` tells whether it is still what was written.
     """
 
-    def __init__(self, store: Store, folder: str, name: str) -> None:
+    def __init__(self, store: Store, folder: str, name: str, *, durable: bool = True) -> None:
         self.store = store
         self.folder = folder
         self.name = name
+        self.durable = durable
         self.id = uuid.uuid4().hex[:16]
         self._files: list[Record] = []
         self._uploading: list[str] = []
@@ -72,7 +74,7 @@ class Attempt:
             failpoint("data.before_put")
             sha256, size = _digest(local)
             self._uploading.append(path)
-            self.store.upload(local, path)
+            self.store.upload(local, path, durable=self.durable)
             failpoint("data.after_put")
         except OSError as error:
             if error.errno not in DISK and error.filename != str(local):
@@ -100,7 +102,7 @@ class Attempt:
         failpoint("commit.before_put")
         self._named = True
         try:
-            ours = self.store.create(path, data)
+            ours = self.store.create(path, data, durable=self.durable)
         except StorageError:
             # The write may have arrived although its answer was lost.
             ours = False
@@ -153,6 +155,17 @@ class Attempt:
                 store=self.store.url,
                 path=path,
             ) from error
+
+
+def intact(store: Store, record: Mapping[str, Any]) -> bool:
+    """Whether every file that a record names is there as it was written."""
+    for file in record["files"]:
+        if store.size(file["path"]) != file["bytes"]:
+            return False
+        with store.open_input(file["path"]) as content:
+            if hashlib.sha256(content.read()).hexdigest() != file["sha256"]:
+                return False
+    return True
 
 
 def record_path(folder: str, name: str) -> str:

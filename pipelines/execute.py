@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.commit import committed, seal
+from pipelines.commit import committed, intact, record_path, seal
 from pipelines.engine import Engine, Outcome, Task
-from pipelines.flow import Program, StoreFlow
+from pipelines.flow import Program, Round, Settle, StoreFlow
 from pipelines.passes import Address, RowPass
 from pipelines.plan import Phase, Step
 from pipelines.poison import IsolatedPass
@@ -192,7 +192,7 @@ class Execution:
         """Every task with its commit record and whether it was there already."""
         waiting = []
         for task in tasks:
-            record = committed(self.store, task.address.folder, task.address.name)
+            record = self._found(task)
             if record is None:
                 waiting.append(task)
             else:
@@ -203,13 +203,27 @@ class Execution:
                 raise failed(f"step {name!r}", outcome, getattr(task, "shard", None))
             yield task, outcome.value, False
 
+    def _found(self, task: Round | Settle) -> Mapping[str, Any] | None:
+        """The commit record of a task; what was not written durably is trusted only if it is as it was written."""
+        address = task.address
+        if task.durable:
+            return committed(self.store, address.folder, address.name)
+        try:
+            record = committed(self.store, address.folder, address.name)
+            if record is None or intact(self.store, record):
+                return record
+        except StorageError:
+            self.watch.say(f"{address.folder}/{address.name} was damaged; computing it again")
+        self.store.delete(record_path(address.folder, address.name))
+        return None
+
     def _sweep(self, addresses: Iterable[Address]) -> None:
         """Delete the shuffle's files; the sealed manifest no longer needs them."""
         for address in addresses:
             record = committed(self.store, address.folder, address.name)
             for file in record["files"] if record else []:
                 self.store.delete(file["path"])
-            self.store.delete(f"{address.folder}/commits/{address.name}.json")
+            self.store.delete(record_path(address.folder, address.name))
 
     # -- manifests and engines ------------------------------------------------------------------------------------
 

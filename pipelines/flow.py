@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +92,7 @@ class Round:
     inputs: tuple[tuple[str, ...], ...]  # for each exchange, the files of all sites that sent something
     to: int
     address: Address
+    durable: ClassVar[bool] = False  # what is sent from round to round is thrown away at the end
 
     @property
     def shard(self) -> Shard | None:
@@ -104,7 +105,7 @@ class Round:
         tables = [read_pieces(self.store, paths, *self.site.at) for paths in self.inputs]
         table, counts = with_counts(self.work(self.site, *tables))
         del tables
-        with Attempt(self.store, self.address.folder, self.address.name) as attempt:
+        with Attempt(self.store, self.address.folder, self.address.name, durable=False) as attempt:
             with attempt.file(".arrows") as path, path.open("wb") as file:
                 write_pieces(file, table, self.to)
             return attempt.commit(_costs(began, cpu) | {"rows": table.num_rows, "counts": dict(counts)})
@@ -120,6 +121,7 @@ class Settle:
     inputs: tuple[tuple[str, ...], ...]
     schema: pa.Schema
     address: Address
+    durable: ClassVar[bool] = True
 
     @property
     def shard(self) -> Shard | None:

@@ -39,7 +39,7 @@ class Files(Protocol):
     def find(self, path: str) -> bytes | None:
         """Return the content, or None where there is nothing."""
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes, *, durable: bool = True) -> bool:
         """Create if absent; False where there is something already."""
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
@@ -48,7 +48,7 @@ class Files(Protocol):
     def open_input(self, path: str) -> "pa.NativeFile":
         """Return a random access file."""
 
-    def upload(self, local: Path, path: str) -> None:
+    def upload(self, local: Path, path: str, *, durable: bool = True) -> None:
         """Write the local file under `path`."""
 
     def size(self, path: str) -> int | None:
@@ -158,8 +158,10 @@ class Store:
         """
         return self.files.find(checked(path))
 
-    def create(self, path: str, data: bytes) -> bool:
-        """Create `path` if it is absent, durably and at once; False where there is something already.
+    def create(self, path: str, data: bytes, *, durable: bool = True) -> bool:
+        """Create `path` if it is absent, at once and durably; False where there is something already.
+
+        What is not `durable` survives the end of a process, but may be gone or cut short after a loss of power.
 
         On S3, False may also mean that an earlier try of this very call arrived although its answer was lost: who
         must know puts something unique into `data` and compares.
@@ -168,7 +170,7 @@ class Store:
             StorageError: it cannot be written.
 
         """
-        return self.files.create(checked(path), data)
+        return self.files.create(checked(path), data, durable=durable)
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of `path` from `offset`, fewer at its end.
@@ -209,14 +211,14 @@ class Store:
             part.replace(copy)
         return copy
 
-    def upload(self, local: Path, path: str) -> None:
-        """Write a local file under `path`, durably. A file below `scratch()` is moved, any other is copied.
+    def upload(self, local: Path, path: str, *, durable: bool = True) -> None:
+        """Write a local file under `path`, durably (see `create`). A file below `scratch()` is moved, any other is copied.
 
         Raises:
             StorageError: it cannot be written.
 
         """
-        self.files.upload(Path(local), checked(path))
+        self.files.upload(Path(local), checked(path), durable=durable)
 
     def size(self, path: str) -> int | None:
         """Return the size of `path` in bytes, or None where there is nothing."""

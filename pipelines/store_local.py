@@ -45,14 +45,14 @@ class LocalFiles:
             except FileNotFoundError:
                 return None
 
-    def create(self, path: str, data: bytes) -> bool:
-        """Create if absent: the data is flushed under a temporary name, which is then linked."""
+    def create(self, path: str, data: bytes, *, durable: bool = True) -> bool:
+        """Create if absent: the data is flushed (if `durable`) under a temporary name, which is then linked."""
         target = self.root / path
         with self._saying("write", path):
             self._ensure(target.parent)
             temporary = self.scratch() / uuid.uuid4().hex
             try:
-                _write(temporary, data)
+                _write(temporary, data, durable=durable)
                 failpoint("store.before_link")
                 os.link(temporary, target)
                 failpoint("store.after_link")
@@ -60,7 +60,8 @@ class LocalFiles:
                 return False
             finally:
                 temporary.unlink(missing_ok=True)
-            _flush_folder(target.parent)
+            if durable:
+                _flush_folder(target.parent)
         return True
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
@@ -74,8 +75,8 @@ class LocalFiles:
         with self._saying("read", path):
             return pa.OSFile(str(self.root / path))
 
-    def upload(self, local: Path, path: str) -> None:
-        """Move (from the scratch folder) or copy a file, flushed before its name appears."""
+    def upload(self, local: Path, path: str, *, durable: bool = True) -> None:
+        """Move (from the scratch folder) or copy a file, flushed (if `durable`) before its name appears."""
         target = self.root / path
         with self._saying("write", path):
             self._ensure(target.parent)
@@ -85,14 +86,16 @@ class LocalFiles:
             try:
                 if source is not local:
                     shutil.copyfile(local, source)
-                _flush(source)
+                if durable:
+                    _flush(source)
                 failpoint("store.before_rename")
                 source.replace(target)
                 failpoint("store.after_rename")
             except BaseException:
                 source.unlink(missing_ok=True)
                 raise
-            _flush_folder(target.parent)
+            if durable:
+                _flush_folder(target.parent)
 
     def size(self, path: str) -> int | None:
         """Return the size in bytes, or None where there is nothing."""
@@ -161,12 +164,13 @@ class LocalFiles:
             ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, durable: bool) -> None:
     with path.open("xb", buffering=0) as file:
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _flush(path: Path) -> None:

@@ -91,7 +91,7 @@ class S3Files:
             except FileNotFoundError:
                 return None
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes, *, durable: bool = True) -> bool:  # noqa: ARG002 - S3 always is
         """Create if absent; False may also mean that our own earlier try arrived although its answer was lost."""
         for attempt in range(CONFLICT_TRIES):
             with self._saying("write", path):
@@ -127,7 +127,7 @@ class S3Files:
             )
         return pa.PythonFile(_Reader(self, path, size), mode="r")
 
-    def upload(self, local: Path, path: str) -> None:
+    def upload(self, local: Path, path: str, *, durable: bool = True) -> None:  # noqa: ARG002 - S3 always is
         """Put a file, in parts where it is large; it becomes visible whole or not at all."""
         with self._saying("write", path):
             obstore.put(self._store, path, local, max_concurrency=4)

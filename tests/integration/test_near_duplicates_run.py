@@ -1,11 +1,13 @@
 """Near duplicates through whole runs: what is computed once, what decides, and what cannot change the answer."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from pipelines.api import run, view
 from pipelines.plan import plan
@@ -101,6 +103,37 @@ def test_what_was_counted_is_in_the_ledger_whether_computed_or_found(near, tmp_p
     counts = [view(done["run"], store=store).ledger["steps"]["copies"]["counts"] for done in (first, again)]
     assert counts[0] == counts[1]
     assert counts[0]["linked_pairs"] == 10
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "record"])
+def test_what_a_loss_of_power_left_of_a_round_is_computed_again(near, tamis, tmp_path, damage):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(spec_of(near, shard_bytes=6000)))
+    options = ("run", spec, "--engine", "local", "--workers", "2", "--json", "--store")
+    whole = json.loads(tamis(*options, "whole").stdout)
+    once = tmp_path / "once"
+    once.mkdir()
+    env = {"TAMIS_FAILPOINTS": "seal.before_put:kill@3", "TAMIS_FAILPOINTS_ONCE": str(once)}
+    assert tamis(*options, "hurt", env=env).returncode != 0
+    rounds = sorted((tmp_path / "hurt/steps").glob("copies-*/*.arrows"))
+    assert len(rounds) > 15
+    for path in rounds[::3]:
+        if damage == "record":
+            address = path.name.rsplit(".", 2)[0]
+            (path.parent / "commits" / f"{address}.json").write_bytes(b"")
+        elif damage == "cut":
+            path.write_bytes(path.read_bytes()[:-1])
+        else:
+            path.unlink()
+    for settled in (tmp_path / "hurt/steps").glob("copies-*/*.parquet"):
+        settled.unlink()
+    for record in (tmp_path / "hurt/steps").glob("copies-*/commits/*.json"):
+        if len(record.name.split(".")) == 3:  # {shard}.{inputs}.json: the last round's
+            record.unlink()
+
+    done = json.loads(tamis(*options, "hurt").stdout)
+
+    assert rows_of(done, tmp_path / "hurt") == rows_of(whole, tmp_path / "whole")
 
 
 def test_the_sketch_may_have_any_name_without_changing_a_key(near):
