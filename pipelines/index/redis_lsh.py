@@ -182,21 +182,26 @@ class RedisLsh:
 
     def query(self, signatures: U32, most: int, threshold: float) -> pa.Table:
         """At most so many twins of each sketch, estimated at least so alike, the best first."""
-        from datasketch import LeanMinHash  # noqa: PLC0415 - optional until an index is in Redis
-
-        configuration = self._manifest.configuration
-        seed = configuration.sketch["parameters"]["seed"]
         rows: list[dict[str, Any]] = []
         with self._saying():
             manifest, removed = get(self.store, self.index), self._removed()
             order = {add["key"]: i for i, add in enumerate(manifest.adds)}
-            for asked, values in enumerate(signatures):
-                sketch = LeanMinHash(seed=seed, hashvalues=values, scheme=SCHEME)
-                members = [m for m in self._lsh.query(sketch) if self._counts(m, order, removed)]
+            for asked, (values, every) in enumerate(zip(signatures, self._candidates(signatures), strict=True)):
+                members = [m for m in every if self._counts(m, order, removed)]
                 found = self._alike(values, members, threshold)
                 found.sort(key=lambda pair: (-pair[0], _parts(pair[1])[1], order[_parts(pair[1])[3]]))
                 rows += self._described(asked, found[:most])
         return pa.Table.from_pylist(rows, TWINS)
+
+    def _candidates(self, signatures: U32) -> list[set[bytes]]:
+        """What `MinHashLSH.query` gives for each sketch, with one round trip a band for all of them."""
+        found: list[set[bytes]] = [set() for _ in signatures]
+        for (begin, end), table in zip(self._lsh.hashranges, self._lsh.hashtables, strict=True):
+            # The name of a bucket is the band's values, the high byte first.
+            buckets = [values[begin:end].astype(">u4").tobytes() for values in signatures]
+            for members, more in zip(found, table.getmany(*buckets) if buckets else [], strict=True):
+                members.update(more)
+        return found
 
     def _counts(self, member: bytes, adds: dict[str, int], removed: set[tuple[str, str]]) -> bool:
         """Whether a manifest names the member's add, and the document was not taken down."""

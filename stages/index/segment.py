@@ -11,6 +11,7 @@ Files are mapped, so that a lookup reads the pages that it needs. A segment neve
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class Segment:
         numbers = rows[order] >> BATCH_BITS
         cuts = np.flatnonzero(np.diff(numbers, prepend=-1))
         parts = [DOCUMENTS.empty_table()]
-        for begin, end in zip(cuts, [*cuts[1:], len(rows)], strict=True):
+        for begin, end in pairwise([*cuts, len(rows)]):
             batch = self.document_batch(int(numbers[begin]))
             inside = rows[order[begin:end]] & (BATCH_ROWS - 1)
             parts.append(pa.Table.from_batches([batch.take(pa.array(inside))]))
