@@ -91,26 +91,34 @@ def sent(passages: Any, ids: Ids, site: Site) -> pa.Table:
     A span has no anchor (`key` 0) and no bytes, and says in `end` where it ends.
     """
     from stages.kernels.byte_spans import merged  # noqa: PLC0415 - numba is slow to import
-    from stages.kernels.substrings import AT, BEGIN, COUNT, KEY, RANK, ROW  # noqa: PLC0415 - numba is slow to import
+    from stages.kernels.substrings import AT, BEGIN, COUNT, KEY, RANK  # noqa: PLC0415 - numba is slow to import
 
     table, spans, partitions = passages.table, merged(passages.spans), site.sites["partitions"]
     keys = np.ascontiguousarray(table[:, KEY]).view(np.uint64)
-    row = np.concatenate([table[:, ROW], spans[:, 0]])
-    document = np.concatenate([ids.by_rank[table[:, RANK]], spans[:, 0]])
-    nothing = np.zeros(len(spans), np.int64)
-    content = pa.concat_arrays([passages.bytes, pa.array([b""] * len(spans), pa.large_binary())])
+    to, here = partition_of(keys, partitions), site.number % partitions
+    by_site = np.argsort(to, kind="stable")  # in the order in which they leave, so that the bytes are copied once
+    cut = int(np.searchsorted(to[by_site], here))
+    rows = np.concatenate([by_site[:cut], len(table) + np.arange(len(spans)), by_site[cut:]])
+    document = np.concatenate([ids.by_rank[table[:, RANK]], spans[:, 0]])[rows]
+    content = passages.bytes.take(pa.array(by_site))
+    empty = pa.array([b""] * len(spans), content.type)
+
+    def column(of_passages: Any, of_spans: Any = 0) -> Any:
+        both = [np.broadcast_to(of_passages, len(table)), np.broadcast_to(of_spans, len(spans))]
+        return np.concatenate(both)[rows]
+
     return pa.table(
         {
-            TO: np.concatenate([partition_of(keys, partitions), np.full(len(spans), site.number % partitions)]),
-            "key": np.concatenate([keys, nothing.view(np.uint64)]),
-            "place": place_of(site.number, row),
+            TO: column(to, here),
+            "key": column(keys, np.uint64(0)),
+            "place": place_of(site.number, document),
             "high": ids.high[document],
             "low": ids.low[document],
-            "begin": np.concatenate([table[:, BEGIN], spans[:, 1]]),
-            "end": np.concatenate([np.zeros(len(table), np.int64), spans[:, 2]]),
-            "at": np.concatenate([table[:, AT], nothing]),
-            "count": np.concatenate([table[:, COUNT], nothing]),
-            "passage": content,
+            "begin": column(table[:, BEGIN], spans[:, 1]),
+            "end": column(0, spans[:, 2]),
+            "at": column(table[:, AT]),
+            "count": column(table[:, COUNT]),
+            "passage": pa.chunked_array([content.slice(0, cut), empty, content.slice(cut)]),
         }
     )
 
