@@ -15,7 +15,6 @@ from stages.flow import Flow, Site, partitions_for
 from stages.text.fingerprints import Fingerprints
 
 Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 #: Passages (about 200 bytes each) that one partition is meant to hold.
 PASSAGES = 250_000
 SPANS = pa.list_(pa.struct([("begin", pa.int64()), ("end", pa.int64())]))
@@ -34,8 +33,9 @@ class SubstringDuplicates(CorpusStage):
     in the bytes whose anchors are repeated, also for one document of one letter, or a corpus of one document.
 
     Bound: of one shard the fingerprints (a third of its text), and of its distinct passages with repeated anchors 190
-    bytes for every 26 of text: at worst, where all of it is in another shard too, eight times the text of the shard.
-    In one partition the distinct passages, of each shard, that have the same anchor: 250 bytes each.
+    bytes for every 26 of text, held twice while they are sent: where all of a shard is in another one too, 20 times
+    its text (1.2 GB seen for one text of 60 MB). In one partition the distinct passages, of each shard, that have the
+    same anchor, however many they are: 250 bytes each.
 
     Source: Lee et al. (2022), Deduplicating training data makes language models better, arXiv:2107.06499, section 4.1
     (`min_bytes` is 100 in google-research/deduplicate-text-datasets, whose suffix array this equals).
