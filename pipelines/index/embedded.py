@@ -103,7 +103,7 @@ class Embedded:
             snapshot = Snapshot(self.store, manifest)
             places = _places(snapshot, self.index, doc_ids, corpus)
             taken: list[dict[str, Any]] = snapshot.documents(places).to_pylist()
-            removed = _with(snapshot.removed, sorted({t["doc_id"] for t in taken}), corpus)
+            removed = _with(snapshot.removed, removal_entries(taken, doc_ids, corpus))
             if not taken:
                 return []
             entry = self._write_removed(removed)
@@ -248,9 +248,20 @@ def _place_of(snapshot: Snapshot, name: str, corpus: str | None) -> NDArray[np.i
     return every if corpus is None else every[snapshot.corpora(every) == corpus]
 
 
-def _with(removed: pa.Table, doc_ids: Sequence[str], corpus: str | None) -> pa.Table:
-    """The table of what was taken down, with these documents of that corpus (None: of every one), sorted."""
-    rows = {(r["doc_id"], r["corpus"]) for r in removed.to_pylist()} | {(d, corpus) for d in doc_ids}
+def removal_entries(
+    taken: Sequence[dict[str, Any]], named: Sequence[str], corpus: str | None
+) -> set[tuple[str, str | None]]:
+    """What is taken down with these documents: (doc_id, corpus).
+
+    A doc_id that was named means that id in every corpus (None) unless one is given. Corpora use the same doc_id for
+    other documents, though, so a document that was named by its own id goes in its own corpus alone.
+    """
+    return {(t["doc_id"], corpus if t["doc_id"] in named else t["corpus"]) for t in taken}
+
+
+def _with(removed: pa.Table, entries: set[tuple[str, str | None]]) -> pa.Table:
+    """The table of what was taken down, with these entries, sorted."""
+    rows = {(r["doc_id"], r["corpus"]) for r in removed.to_pylist()} | entries
     ordered = sorted(rows, key=lambda r: (r[0], r[1] is not None, r[1] or ""))
     return pa.table({"doc_id": [r[0] for r in ordered], "corpus": [r[1] for r in ordered]}, schema=REMOVED)
 

@@ -23,6 +23,7 @@ import xxhash
 
 from pipelines.index.backend import TWINS, Added, Coming
 from pipelines.index.chain import find, get, publish
+from pipelines.index.embedded import removal_entries
 from pipelines.progress import Watch
 from pipelines.store import Store
 from stages.errors import SpecError, StorageError
@@ -246,7 +247,8 @@ class RedisLsh:
                 if not every:
                     return []
                 taken = self._described(0, [(0.0, m) for m in every])
-                entries = {_SEPARATOR.join((_parts(m)[1], corpus or _EVERY)) for m in every}
+                gone_now = removal_entries(taken, doc_ids, corpus)
+                entries = {_SEPARATOR.join((doc_id, whose or _EVERY)) for doc_id, whose in gone_now}
                 self._redis.sadd(self._key("removed"), *entries)
                 all_gone = sorted([list(e) for e in self._removed()])
                 after = manifest.after(removed={"count": len(all_gone), "digest": key(all_gone)})

@@ -230,3 +230,15 @@ def test_an_index_that_is_not_there_is_refused_with_the_nearest_name(store):
 
     with pytest.raises(SpecError, match=r"has no index 'sene'; did you mean 'seen'\?"):
         Embedded(store, "sene").info()
+
+
+def test_a_document_named_by_its_own_id_takes_no_other_with_the_same_doc_id_along(store):
+    for corpus, own in (("a", "mine"), ("b", "yours")):
+        documents = table([name_of(1)], [(1,) * PERMUTATIONS])
+        documents = documents.set_column(1, "id", [[own]])
+        Embedded(store, "seen", CONFIGURATION).add(coming(corpus, documents), WATCH)
+
+    taken = Embedded(store, "seen").remove(["mine"], None)
+
+    assert [t["corpus"] for t in taken] == ["a"]
+    assert answers(Embedded(store, "seen"), [(1,) * PERMUTATIONS]) == [[(1.0, name_of(1), "b")]]

@@ -1,0 +1,126 @@
+"""The step that looks documents up in an index."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from index_runs import BANDS, CONFIGURATION, PERMUTATIONS, ROWS, coming, name_of, table
+
+from pipelines.index.embedded import Embedded
+from pipelines.progress import NullWatch
+from pipelines.store import Store
+from stages.base import measure
+from stages.errors import SpecError, StorageError
+from stages.text.digest import Digest
+from stages.text.index_matches import IndexMatches
+from stages.text.minhash import Minhash
+
+SKETCH = Minhash(bands=BANDS, rows=ROWS)
+
+
+@pytest.fixture
+def seen(store: Store) -> Store:
+    """A store with an index of two corpora that share an id."""
+    one = table([name_of(1), name_of(2)], [(1,) * 8, (1, 1, 1, 1, 1, 1, 5, 5)])
+    Embedded(store, "seen", CONFIGURATION).add(coming("a", one), NullWatch())
+    Embedded(store, "seen").add(coming("b", table([name_of(1)], [(9,) * 8])), NullWatch())
+    return store
+
+
+def located(store: Store, **fields: Any) -> IndexMatches:
+    return IndexMatches(of="sketch", index="seen", **fields).resolve({"sketch": SKETCH}).located(store)
+
+
+def measured(stage: IndexMatches, store: Store, sketches: list[tuple[int, ...] | None]) -> list[dict[str, Any]]:
+    values = [None if s is None else np.array(s, "<u4").tobytes() for s in sketches]
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "sketch.signature": pa.array(values, pa.binary(4 * PERMUTATIONS)),
+            "doc_id": pa.array([name_of(i + 1) for i in range(len(sketches))]),
+        }
+    )
+    return measure(stage, stage.open_in(store), batch).to_pylist()
+
+
+def test_the_nearest_is_named_and_what_has_no_candidate_or_no_sketch_is_told_apart(seen):
+    asked = [(1, 1, 1, 1, 1, 1, 5, 5), (1,) * 8, (3,) * 8, None]
+
+    assert measured(located(seen), seen, asked) == [
+        {"jaccard": 1.0, "nearest": name_of(2), "corpus": "a", "matches": 2},
+        {"jaccard": 1.0, "nearest": name_of(1), "corpus": "a", "matches": 2},
+        {"jaccard": None, "nearest": None, "corpus": None, "matches": 0},
+        {"jaccard": None, "nearest": None, "corpus": None, "matches": None},
+    ]
+
+
+def test_below_the_threshold_nothing_counts(seen):
+    [row] = measured(located(seen, threshold=0.8), seen, [(1, 1, 7, 7, 7, 7, 7, 7)])
+    assert row == {"jaccard": None, "nearest": None, "corpus": None, "matches": 0}
+
+
+def test_a_corpus_does_not_meet_itself_where_that_is_asked_for(seen):
+    asked = [(1,) * 8, (9,) * 8]
+
+    own = measured(located(seen, own_corpus="a"), seen, asked)
+
+    assert [r["nearest"] for r in own] == [name_of(2), name_of(1)], "only its own entry, and only of its own corpus"
+    assert [r["jaccard"] for r in own] == [0.75, 1.0]
+
+
+def test_the_identity_is_the_state_of_the_index_and_neither_its_name_nor_its_place(seen):
+    Embedded(seen, "twin", CONFIGURATION)
+    stage = located(seen)
+
+    other = stage.model_copy(update={"index": "elsewhere", "manifest": "indexes/elsewhere/x.json"})
+    assert other.identity() == stage.identity()
+    Embedded(seen, "seen").remove([name_of(2)], None)
+    assert located(seen).identity() != stage.identity()
+
+
+def test_a_located_stage_keeps_its_answers_while_the_index_goes_on(seen):
+    stage = located(seen)
+    before = measured(stage, seen, [(1, 1, 1, 1, 1, 1, 5, 5)])
+    for i in range(10, 19):
+        Embedded(seen, "seen").add(coming(str(i), table([name_of(i)], [(1,) * 8])), NullWatch())
+    Embedded(seen, "seen").remove([name_of(2)], None)
+
+    assert measured(stage, seen, [(1, 1, 1, 1, 1, 1, 5, 5)]) == before
+
+
+def test_a_missing_index_is_refused_with_the_nearest_name(seen):
+    with pytest.raises(SpecError, match=r"has no index 'sen'; did you mean 'seen'\?"):
+        IndexMatches(of="sketch", index="sen").located(seen)
+
+
+def test_other_sketches_are_refused_and_every_setting_that_differs_is_named(seen):
+    stage = IndexMatches(of="sketch", index="seen").resolve(
+        {"sketch": SKETCH.model_copy(update={"ngram": 8, "seed": 7})}
+    )
+
+    with pytest.raises(SpecError) as refused:
+        stage.located(seen)
+
+    assert refused.value.message == (
+        "the index 'seen' holds sketches with ngram 5, seed 1, but step 'sketch' makes them with ngram 8, seed 7, and "
+        "such sketches cannot be compared; use equal settings or another index"
+    )
+
+
+def test_a_step_that_makes_no_sketches_is_refused():
+    with pytest.raises(SpecError, match="is of kind 'digest'"):
+        IndexMatches(of="sketch", index="seen").resolve({"sketch": Digest()})
+
+
+def test_a_spec_can_hold_the_state_of_the_index(seen):
+    stage = located(seen)
+    assert located(seen, snapshot=stage.snapshot) == stage.model_copy(update={"snapshot": stage.snapshot})
+    Embedded(seen, "seen").remove([name_of(2)], None)
+
+    with pytest.raises(SpecError, match=f"not {stage.snapshot}"):
+        located(seen, snapshot=stage.snapshot)
+
+
+def test_a_stage_that_was_not_located_does_not_open_in_a_store(seen):
+    with pytest.raises(StorageError, match="was not located"):
+        IndexMatches(of="sketch", index="seen").open_in(seen)
