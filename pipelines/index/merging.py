@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.index.chain import fresh_name
 from pipelines.index.writing import SegmentWriter
@@ -97,9 +98,20 @@ def _documents_in_order(segments: Sequence[Segment]) -> Iterator[tuple[I64, I64]
             np.concatenate([getattr(s, name)[c:e] for s, c, e in zip(segments, cursors, ends, strict=True)])
             for name in ("adds", "low", "high")
         ]
-        order = np.lexsort((row, *planes))
+        order = _order(planes[-1], row, *planes[:-1])
         yield owner[order], row[order]
         cursors = ends
+
+
+def _order(first: U64, *others: NDArray[Any]) -> I64:
+    """How runs that are sorted by `first` are sorted together; where it is equal, by the last of the others, and so on."""
+    order = np.argsort(first, kind="stable")  # sorted runs are merged, not sorted again
+    equal = np.flatnonzero(np.diff(first[order]) == 0)
+    if len(equal):
+        tied = np.unique(np.concatenate([equal, equal + 1]))
+        among = order[tied]
+        order[tied] = among[np.lexsort((*(o[among] for o in others), first[among]))]
+    return order
 
 
 def _gathered(segments: Sequence[Segment], owner: I64, row: I64) -> tuple[tuple[U64, U64, U64], U32, pa.Table]:
@@ -136,7 +148,7 @@ def _band_in_order(segments: Sequence[Segment], moved: Sequence[U32], band: int)
         taken = [b.until(min(bounds)) if bounds else len(b.keys) for b in blocks]
         keys = np.concatenate([b.keys[:t] for b, t in zip(blocks, taken, strict=True)])
         rows = np.concatenate([b.rows[:t] for b, t in zip(blocks, taken, strict=True)])
-        order = np.lexsort((rows, keys))
+        order = _order(keys, rows)
         yield keys[order], rows[order]
         cursors = [b.after(t) for b, t in zip(blocks, taken, strict=True)]
 
