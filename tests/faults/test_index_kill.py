@@ -71,7 +71,7 @@ def test_a_killed_add_leaves_the_old_or_the_new_index(tamis, folder, place):
     assert state(folder) == new
 
 
-@pytest.mark.parametrize("place", EVERY)
+@pytest.mark.parametrize("place", [*PLACES, "data.after_put", "commit.after_put", "store.after_link"])
 def test_a_killed_removal_leaves_the_old_or_the_new_index(tamis, folder, place):
     old = state(folder)
     killed(tamis, folder, place, "remove", "seen", "doc-7", "doc-30")
