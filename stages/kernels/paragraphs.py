@@ -15,6 +15,7 @@ from stages.kernels.shingles import CHUNK, read_tokens
 from stages.kernels.sketch_folds import Folding, table
 from stages.kernels.sketch_tokens import WORDS
 
+SPANS = pa.list_(pa.struct([("begin", pa.int64()), ("end", pa.int64())]))
 _M = np.uint64(0xD6E8FEB86659FD93)
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _29, _32 = np.uint64(29), np.uint64(32)
@@ -102,6 +103,17 @@ def units(texts: pa.Array, stage: Folding, unit: str, least: int) -> tuple[NDArr
 
 
 @inner()
+def _whole(data: Any, begin: int, end: int, hi: int) -> tuple[int, int]:
+    """A span shrunk to whole characters and to the text."""
+    begin, end = min(begin, hi), min(end, hi)
+    while begin < hi and (data[begin] & 0xC0) == 0x80:
+        begin += 1
+    while end > begin and end < hi and (data[end] & 0xC0) == 0x80:
+        end -= 1
+    return begin, end
+
+
+@inner()
 def _copy(data: Any, lo: int, hi: int, out: Any, n: int) -> int:
     for i in range(lo, hi):
         out[n] = data[i]
@@ -119,9 +131,13 @@ def _without(data: Any, offsets: Any, begins: Any, ends: Any, firsts: Any) -> tu
     for d in range(documents):
         lo, hi, first = np.int64(offsets[d]), np.int64(offsets[d + 1]), n
         i = lo
+        last = i
         for s in range(firsts[d], firsts[d + 1]):
-            n = _copy(data, i, lo + begins[s], out, n)
-            i = lo + ends[s]
+            begin, end = _whole(data, max(lo + begins[s], i), lo + ends[s], hi)
+            if begin >= end:
+                continue
+            n = _copy(data, i, begin, out, n)
+            i = last = end
             if n == first:
                 while i < hi and _is_space(data[i]):
                     i += 1
@@ -134,7 +150,7 @@ def _without(data: Any, offsets: Any, begins: Any, ends: Any, firsts: Any) -> tu
                     while i < hi and (data[i] == 32 or data[i] == 9):
                         i += 1
         n = _copy(data, i, hi, out, n)
-        if firsts[d + 1] > firsts[d] and ends[firsts[d + 1] - 1] >= hi - lo:
+        if last == hi and last > lo:
             while n > first and _is_space(out[n - 1]):
                 n -= 1
         places[d + 1] = n
@@ -142,9 +158,9 @@ def _without(data: Any, offsets: Any, begins: Any, ends: Any, firsts: Any) -> tu
 
 
 def without(texts: pa.Array, spans: pa.Array) -> pa.Array:
-    """The texts without their spans (lists of begin and end, in bytes of the text; sorted, disjoint, whole characters)."""
+    """The texts without their spans (lists of begin and end, in bytes of the text; sorted, shrunk to whole characters)."""
     data, offsets = buffers(texts)
-    flat = spans.flatten()
+    flat = spans.cast(SPANS).flatten()
     begins, ends = (np.ascontiguousarray(flat.field(k).to_numpy(zero_copy_only=False)) for k in (0, 1))
     firsts = np.concatenate(([0], np.cumsum(spans.value_lengths().to_numpy(zero_copy_only=False)))).astype(np.int64)
     out, places = _without(data, offsets, begins, ends, firsts)
