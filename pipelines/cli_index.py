@@ -1,7 +1,5 @@
 """`tamis index`: near-duplicate indexes across corpora and time. Thin skins over `pipelines.api`."""
 
-# ruff: noqa: FBT002 - a switch of the command line is a flag
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,14 +1,11 @@
 """Executing the phases of a plan over shards: what is committed is reused, what is missing is computed and sealed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import pyarrow as pa
 
 from pipelines.commit import committed, intact, record_path, seal
 from pipelines.engine import Engine, Outcome, Task
-from pipelines.flow import Program, Round, Settle, StoreFlow
+from pipelines.flow import Related, Round, Settle, StoreFlow
 from pipelines.passes import Address, RowPass
 from pipelines.plan import Phase, Step
 from pipelines.poison import IsolatedPass
@@ -149,7 +146,7 @@ class Execution:
         sidecars = {s.digest: self.results.sidecars(s, step.reads) for s in self.shards}
         self.relate(Related(step.name, step.folder, self.inputs(step.corpus), stage, stage.schema(), sidecars, names))
 
-    def relate(self, work: "Related") -> None:
+    def relate(self, work: Related) -> None:
         """Relate all documents; the results are sidecars named by the shard and by `inputs`, a key of all inputs."""
         if not self.shards or self._take_over(work.name, work.folder, work.inputs):
             return
@@ -170,7 +167,7 @@ class Execution:
         self.results.notes[name] = found.get("notes", {})
         return True
 
-    def _flow(self, work: "Related") -> None:
+    def _flow(self, work: Related) -> None:
         count = _Count(self.watch, work.name)
 
         def committed_rounds(label: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str, Any], bool]]:
@@ -179,8 +176,7 @@ class Execution:
                 count.one()
                 yield found
 
-        shards = [(s, work.sidecars.get(s.digest, {})) for s in self.shards]
-        flow = StoreFlow(self.store, shards, work.names, work.schema, work.folder, work.inputs, committed_rounds)
+        flow = StoreFlow(self.store, self.shards, work, committed_rounds)
         work.program.program(flow)
         for shard, record, cached in flow.results:
             self.results.add(work.name, shard.digest, Result.of(record, cached=cached))
@@ -252,22 +248,6 @@ class Execution:
                 step=step.name,
                 quarantined=total["quarantined"],
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Related:
-    """A program to run over all shards, and where its results go.
-
-    `inputs` is a key of everything that it reads; `sidecars` (by shard digest) and `names` say where columns are.
-    """
-
-    name: str
-    folder: str
-    inputs: str
-    program: Program
-    schema: pa.Schema
-    sidecars: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Count:

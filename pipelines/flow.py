@@ -7,7 +7,7 @@ reads a piece reads 16 bytes and the piece, so neither the driver nor a task hol
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -30,6 +30,22 @@ class Program(Protocol):
 
     def program(self, flow: Any) -> None:
         """Relate all documents in rounds, ending with `flow.settle`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A program to run over all shards, and where its results go.
+
+    `inputs` is a key of everything that it reads; `sidecars` (by shard digest) and `names` say where columns are.
+    """
+
+    name: str
+    folder: str
+    inputs: str
+    program: Program
+    schema: pa.Schema
+    sidecars: Mapping[str, Sidecars] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +163,12 @@ class Settle:
             return attempt.commit(_costs(began, cpu) | {"rows": shard.rows, "quarantined": [], "counts": dict(counts)})
 
     def _columns(self, table: pa.Table) -> list[pa.ChunkedArray]:
-        for field in self.schema:
-            if field.name not in table.column_names or table[field.name].type != field.type:
+        for one in self.schema:
+            if one.name not in table.column_names or table[one.name].type != one.type:
                 raise StageError(
-                    f"the corpus step in {self.address.folder} did not give values of {field.type} for "
-                    f"{field.name!r}; mend the stage",
-                    column=field.name,
+                    f"the corpus step in {self.address.folder} did not give values of {one.type} for "
+                    f"{one.name!r}; mend the stage",
+                    column=one.name,
                 )
         return [table[f.name] for f in self.schema]
 
@@ -166,19 +182,9 @@ def _plain(values: pa.ChunkedArray) -> pa.Array:
 class StoreFlow:
     """A program's rounds as tasks, over the shards in the order of their digests."""
 
-    def __init__(
-        self,
-        store: Store,
-        shards: Sequence[tuple[Shard, Sidecars]],
-        names: Mapping[str, str],
-        schema: pa.Schema,
-        folder: str,
-        inputs: str,
-        run: Committed,
-    ) -> None:
-        self._store, self._folder, self._inputs, self._run = store, folder, inputs, run
-        self._shards = sorted(shards, key=lambda pair: pair[0].digest)
-        self._names, self._schema = names, schema
+    def __init__(self, store: Store, shards: Sequence[Shard], work: Related, run: Committed) -> None:
+        self._store, self._work, self._run = store, work, run
+        self._shards = sorted(shards, key=lambda shard: shard.digest)
         self._partitions = 1
         self.addresses: list[Address] = []
         self.counts: dict[str, int] = {}
@@ -188,7 +194,7 @@ class StoreFlow:
     @property
     def documents(self) -> int:
         """See `stages.flow.Flow`."""
-        return sum(shard.rows for shard, _ in self._shards)
+        return sum(shard.rows for shard in self._shards)
 
     @property
     def sites(self) -> Mapping[Place, int]:
@@ -201,7 +207,7 @@ class StoreFlow:
 
     def at(self, place: Place, name: str, work: Work, *inputs: Exchange, to: Place) -> Exchange:
         """See `stages.flow.Flow`."""
-        label = f"{self._inputs}.{len(self.addresses)}-{name}.{self._partitions}"
+        label = f"{self._work.inputs}.{len(self.addresses)}-{name}.{self._partitions}"
         tasks = [
             Round(
                 self._store, work, site, _files(place, inputs), self.sites[to], self._address(f"{label}.{site.number}")
@@ -222,7 +228,14 @@ class StoreFlow:
         """See `stages.flow.Flow`."""
         files = _files("shards", inputs)
         tasks = [
-            Settle(self._store, work, site, files, self._schema, self._address(f"{site.shard.digest}.{self._inputs}"))
+            Settle(
+                self._store,
+                work,
+                site,
+                files,
+                self._work.schema,
+                self._address(f"{site.shard.digest}.{self._work.inputs}"),
+            )
             for site in self._at("shards")
             if site.shard is not None
         ]
@@ -231,14 +244,16 @@ class StoreFlow:
             self.results.append((task.shard, record, cached))
 
     def _address(self, name: str) -> Address:
-        return Address(self._folder, name)
+        return Address(self._work.folder, name)
 
     def _at(self, place: Place) -> list[ShardSite]:
         if place != "shards":
             return [ShardSite(self._store, place, n, self.sites) for n in range(self.sites[place])]
         return [
-            ShardSite(self._store, place, n, self.sites, shard, sidecars, self._names)
-            for n, (shard, sidecars) in enumerate(self._shards)
+            ShardSite(
+                self._store, place, n, self.sites, shard, self._work.sidecars.get(shard.digest, {}), self._work.names
+            )
+            for n, shard in enumerate(self._shards)
         ]
 
     def _note(self, record: Mapping[str, Any]) -> None:

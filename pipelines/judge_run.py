@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.commit import committed, seal
-from pipelines.execute import Execution, Related, failed
+from pipelines.execute import Execution, failed
+from pipelines.flow import Related
 from pipelines.judging import Choosing, Judging, Verdict
 from pipelines.passes import Address
 from pipelines.plan import LEAVING, Plan

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.engine import Engine
-from pipelines.flow import StoreFlow
+from pipelines.flow import Related, StoreFlow
 from pipelines.ingest import shard_writer
 from pipelines.shards import Shard, sidecar_schema, sidecar_writer
 from pipelines.store import Store
@@ -186,6 +186,8 @@ class Split(StoreFlow):
 
 def link(made: Sketched, rounds: Rounds, name: str) -> StoreFlow:
     """Run the program of `near_duplicates` over the sketches; its files are named by `name`."""
-    flow = Split(made.store, made.shards, {}, LINKING.schema(), f"steps/copies-{name}", name, rounds)
+    sidecars = {shard.digest: paths for shard, paths in made.shards}
+    work = Related(name, f"steps/copies-{name}", name, LINKING, LINKING.schema(), sidecars)
+    flow = Split(made.store, [shard for shard, _ in made.shards], work, rounds)
     LINKING.program(flow)
     return flow

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.flow import StoreFlow, read_pieces, write_pieces
+from pipelines.flow import Related, StoreFlow, read_pieces, write_pieces
 from pipelines.shards import Shard
 from pipelines.store import Store
 from stages.document import DOCUMENT, packed, unpacked
@@ -73,9 +73,9 @@ def at_once(name: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str,
 
 def test_a_program_over_the_store_gives_what_it_gives_in_memory(store):
     texts = [[WORDS[(i * k) % 6] for i in range(5 * k)] for k in range(4)]
-    shards = [(shard_of_texts(store, number, some), {}) for number, some in enumerate(texts)]
+    shards = [shard_of_texts(store, number, some) for number, some in enumerate(texts)]
     schema = pa.schema([("times", pa.int64())])
-    flow = StoreFlow(store, shards, {}, schema, "steps/census", "key", at_once)
+    flow = StoreFlow(store, shards, Related("census", "steps/census", "key", Census(), schema), at_once)
     Census().program(flow)
     tables = [
         pa.table({"doc_id": pa.array(["x"] * len(t), pa.string()), "text": pa.array(t, pa.string())}) for t in texts
@@ -84,14 +84,15 @@ def test_a_program_over_the_store_gives_what_it_gives_in_memory(store):
     Census().program(memory)
 
     paths = {shard.digest: record["files"][0]["path"] for shard, record, _ in flow.results}
-    found = [pq.read_table(Path(store.url) / paths[shard.digest])["times"].to_pylist() for shard, _ in shards]
+    found = [pq.read_table(Path(store.url) / paths[shard.digest])["times"].to_pylist() for shard in shards]
     assert found == [t["times"].to_pylist() for t in memory.settled]
     assert (flow.counts, flow.documents) == (memory.counts, 30)
 
 
 def test_no_exchange_is_left_when_its_addresses_are_swept(store):
-    shards = [(shard_of_texts(store, 0, ["a", "a"]), {})]
-    flow = StoreFlow(store, shards, {}, pa.schema([("times", pa.int64())]), "steps/census", "key", at_once)
+    shards = [shard_of_texts(store, 0, ["a", "a"])]
+    census = Related("census", "steps/census", "key", Census(), pa.schema([("times", pa.int64())]))
+    flow = StoreFlow(store, shards, census, at_once)
     Census().program(flow)
 
     left = {p for p in store.list("steps/census") if p.endswith(".arrows")}
