@@ -1,6 +1,12 @@
-"""Static embeddings: the mean of the vectors of a text's tokens. No attention, so hundreds of times as fast on a CPU."""
+"""Static embeddings: the mean of the vectors of a text's tokens. No attention, so hundreds of times as fast on a CPU.
 
+Tokens of BERT's kind do not reach over white space, so a text's tokens are those of its chunks, and most chunks have
+been seen before: the tokenizer is asked once for each different chunk. Other tokenizers are asked for whole texts.
+"""
+
+import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +22,19 @@ from stages.errors import SpecError
 #: Characters of a prefix that nearly always holds the tokens wanted, for each of them.
 PREFIX = 8
 SPACES = " \t\n\r"
+#: Chunks that are looked up at once, and twice as many that are remembered at most (16 bytes each, and their tokens).
+CHUNKS = 1 << 19
+SLOTS = 4 * CHUNKS
+#: Tokens that are remembered at most before all is forgotten.
+TOKENS = 1 << 23
 
 
 def open_static(model: Model, max_tokens: int) -> Encoder:
     """The encoder of a static model; the distilled one is made first where this machine lacks it."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a worker is one thread of work
     tokenizer, table_VD = _distilled() if model.distilled else _given(model.folder)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     return StaticEncoder(tokenizer, table_VD, max_tokens)
 
 
@@ -28,42 +42,118 @@ class StaticEncoder:
     """The mean vector of the first `max_tokens` tokens of each text, unknown tokens left out, as model2vec has it."""
 
     def __init__(self, tokenizer: Any, table_VD: NDArray[np.float32], max_tokens: int) -> None:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a worker is one thread of work
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        self._tokenizer, self._table_VD, self._max = tokenizer, table_VD, max_tokens
         unknown = getattr(tokenizer.model, "unk_token", None)
-        self._unknown = tokenizer.token_to_id(unknown) if unknown else None
+        found = tokenizer.token_to_id(unknown) if unknown else None
+        self._unknown = -1 if found is None else int(found)
+        self._tokenizer, self._table_VD, self._max = tokenizer, np.ascontiguousarray(table_VD), max_tokens
+        self._memory = _Memory(tokenizer) if parts_at_spaces(tokenizer) else None
+        self._lock = threading.Lock()
 
     def __call__(self, texts: pa.StringArray) -> Encoded:
         """See `Encoded`."""
-        ids, cut = self._ids(texts.to_pylist())
-        return Encoded(self._means(ids), np.array([len(i) for i in ids], np.int64), cut)
+        if self._memory is None:
+            return self._whole(texts)
+        step = max(1, CHUNKS // (self._max + 1))
+        with self._lock:
+            parts = [self._chunked(texts.slice(start, step)) for start in range(0, len(texts), step)]
+        return Encoded(
+            np.concatenate([p.vectors for p in parts] or [np.zeros((0, self._table_VD.shape[1]), np.float32)]),
+            np.concatenate([p.tokens for p in parts] or [np.zeros(0, np.int64)]),
+            np.concatenate([p.truncated for p in parts] or [np.zeros(0, bool)]),
+        )
 
-    def _ids(self, texts: list[str]) -> tuple[list[list[int]], NDArray[np.bool_]]:
-        """Known tokens among the first `max_tokens` of each text, and whether the text has more."""
-        prefixes = [_prefix(text, PREFIX * self._max) for text in texts]
-        every = self._encode(prefixes)
-        # a prefix ends at white space, where no token goes on; one with too few tokens says nothing of the rest
-        short = [i for i, ids in enumerate(every) if len(ids) <= self._max and len(prefixes[i]) < len(texts[i])]
-        for i, ids in zip(short, self._encode([texts[i] for i in short]), strict=True):
+    def _chunked(self, texts: pa.StringArray) -> Encoded:
+        """By chunks; a text whose many chunks have few tokens (control characters have none) is tokenized whole."""
+        from stages.kernels.arrow import buffers  # noqa: PLC0415 - numba is slow to import
+        from stages.kernels.token_means import chunks, means  # noqa: PLC0415 - the same
+
+        assert self._memory is not None
+        data, offsets = buffers(texts)
+        hashes, begins, ends, first, more = chunks(data, offsets, self._max + 1)
+        found, starts, ids = self._memory.tokens(data, hashes, begins, ends)
+        vectors, known, tokens = means(found, first, starts, ids, self._table_VD, self._max, self._unknown)
+        answer = Encoded(vectors, known, tokens > self._max)
+        odd = np.flatnonzero(more & (tokens <= self._max))
+        if len(odd):
+            whole = self._whole(texts.take(pa.array(odd)))
+            vectors[odd], known[odd], answer.truncated[odd] = whole.vectors, whole.tokens, whole.truncated
+        return answer
+
+    def _whole(self, texts: pa.StringArray) -> Encoded:
+        """By whole texts, or as much of them as holds the tokens."""
+        from stages.kernels.token_means import means  # noqa: PLC0415 - numba is slow to import
+
+        every = self._ids(texts.to_pylist())
+        starts, ids = _flat(every)
+        each = np.arange(len(every) + 1)
+        vectors, known, tokens = means(
+            each[:-1].astype(np.int32), each, starts, ids, self._table_VD, self._max, self._unknown
+        )
+        return Encoded(vectors, known, tokens > self._max)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of each text, or more than `max_tokens` of them."""
+        every = _encode(self._tokenizer, [_prefix(text, PREFIX * self._max) for text in texts])
+        # a prefix ends at white space, where few tokens go on; one with too few tokens says nothing of the rest
+        short = [i for i, ids in enumerate(every) if len(ids) <= self._max and len(texts[i]) > PREFIX * self._max]
+        for i, ids in zip(short, _encode(self._tokenizer, [texts[i] for i in short]), strict=True):
             every[i] = ids
-        cut = np.array([len(ids) > self._max for ids in every], bool)
-        return [[i for i in ids[: self._max] if i != self._unknown] for ids in every], cut
+        return every
 
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        return [e.ids for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def _means(self, ids: list[list[int]]) -> NDArray[np.float32]:
-        """Mean vectors, each summed in the order of its text's tokens, whatever is beside it."""
-        from scipy.sparse import csr_array  # type: ignore[import-untyped]  # it has no stubs  # noqa: PLC0415 - heavy
+class _Memory:
+    """The tokens of every chunk seen lately. What it remembers changes no answer, only the time that it takes."""
 
-        count_N = np.array([len(i) for i in ids], np.int64)
-        start_N = np.concatenate([[0], np.cumsum(count_N)])
-        flat = np.fromiter((i for some in ids for i in some), np.int64, int(start_N[-1]))
-        ones = np.ones(len(flat), np.float32)
-        sums = csr_array((ones, flat, start_N), shape=(len(ids), len(self._table_VD))) @ self._table_VD
-        return np.asarray(sums / np.maximum(count_N, 1)[:, None].astype(np.float32), np.float32)
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._forget()
+
+    def _forget(self) -> None:
+        self._keys, self._entries = np.zeros(SLOTS, np.uint64), np.zeros(SLOTS, np.int32)
+        self._starts, self._ids = np.zeros(1, np.int64), np.zeros(0, np.int32)
+
+    def tokens(
+        self, data: NDArray[np.uint8], hashes: NDArray[np.uint64], begins: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+        """The entry of each chunk; where each entry's tokens begin; the tokens."""
+        from stages.kernels.token_means import find, insert  # noqa: PLC0415 - numba is slow to import
+
+        if len(self._starts) > CHUNKS or len(self._ids) > TOKENS:
+            self._forget()
+        found = find(self._keys, self._entries, hashes)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            new, places = np.unique(hashes[missing], return_index=True)
+            spans = missing[places]
+            words = [data[begins[k] : ends[k]].tobytes().decode() for k in spans]
+            starts, ids = _flat(_encode(self._tokenizer, words))
+            insert(self._keys, self._entries, new, len(self._starts) - 1)
+            self._starts = np.concatenate([self._starts, starts[1:] + len(self._ids)])
+            self._ids = np.concatenate([self._ids, ids])
+            found = find(self._keys, self._entries, hashes)
+        return found, self._starts, self._ids
+
+
+def parts_at_spaces(tokenizer: Any) -> bool:
+    """Whether a tokenizer is of BERT's kind, of which it is known that no token reaches over white space."""
+    parts = json.loads(tokenizer.to_str())
+    kinds = {name: (parts.get(name) or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")}
+    bert = kinds == {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
+    plain = all(
+        not t["content"].strip().count(" ") and not t["lstrip"] and not t["rstrip"] for t in parts["added_tokens"]
+    )
+    return bert and bool(parts["normalizer"].get("clean_text")) and plain
+
+
+def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    return [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _flat(lists: list[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Where each list begins (one place more), and all of them in one."""
+    starts = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum([len(some) for some in lists], out=starts[1:])
+    return starts, np.fromiter((i for some in lists for i in some), np.int32, int(starts[-1]))
 
 
 def _prefix(text: str, characters: int) -> str:

@@ -56,6 +56,8 @@ def main() -> None:
     with (work / "out" / "out.jsonl").open(encoding="utf-8") as lines:
         kept = {json.loads(line)["id"] for line in lines}
     dropped = [i for i in ids if i not in kept]
+    assert sys.__stdout__ is not None
+    sys.stdout = sys.__stdout__  # Data-Juicer sends what is printed to its log
     print(json.dumps({"seconds": operator, "steps": {"with files": round(whole, 3)}, "dropped": dropped}))
 
 
