@@ -290,20 +290,37 @@ def _print(value: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line and turn errors into one sentence and an exit code."""
+    """Run the command line, turn errors into one sentence and an exit code, and end the process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character must not end a run
+    code = _exit_code()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = SpecError.exit_code
+    # Arrow aborts a process that ends in the ordinary way while one of its threads is starting; nothing is left to do.
+    os._exit(code)
+
+
+def _exit_code() -> int:
     try:
         app()
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            sys.stderr.write(f"{error.code}\n")
+            return 1
+        return error.code or 0
     except TamisError as error:
         if "--json" in sys.argv:
             _print(error.problem())
         sys.stderr.write(f"tamis: {error.message}\n")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(SpecError.exit_code)
+        return SpecError.exit_code
+    return 0
 
 
 if __name__ == "__main__":
