@@ -1,14 +1,14 @@
 """Static embeddings: the mean of the vectors of a text's tokens. No attention, so hundreds of times as fast on a CPU.
 
 Tokens of BERT's kind do not reach over white space, so a text's tokens are those of its chunks, and most chunks have
-been seen before: the tokenizer is asked once for each different chunk. Other tokenizers are asked for whole texts.
+been seen before: each different chunk is split once. Tokenizers of other kinds are asked for whole texts.
 """
 
 import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ from stages.embeddings.distillation import TABLE, TOKENIZER, static_folder
 from stages.embeddings.encoding import Encoded, Encoder
 from stages.embeddings.models import Model
 from stages.errors import SpecError
+
+if TYPE_CHECKING:
+    from stages.kernels.wordpiece import Pieces
 
 #: Characters of a prefix that nearly always holds the tokens wanted, for each of them.
 PREFIX = 8
@@ -46,7 +49,8 @@ class StaticEncoder:
         found = tokenizer.token_to_id(unknown) if unknown else None
         self._unknown = -1 if found is None else int(found)
         self._tokenizer, self._table_VD, self._max = tokenizer, np.ascontiguousarray(table_VD), max_tokens
-        self._memory = _Memory(tokenizer) if parts_at_spaces(tokenizer) else None
+        known = pieces(tokenizer)
+        self._memory = _Memory(tokenizer, known) if known is not None else None
         self._lock = threading.Lock()
 
     def __call__(self, texts: pa.StringArray) -> Encoded:
@@ -104,8 +108,8 @@ class StaticEncoder:
 class _Memory:
     """The tokens of every chunk seen lately. What it remembers changes no answer, only the time that it takes."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, pieces: "Pieces") -> None:
+        self._tokenizer, self._pieces = tokenizer, pieces
         self._forget()
 
     def _forget(self) -> None:
@@ -116,7 +120,7 @@ class _Memory:
         self, data: NDArray[np.uint8], hashes: NDArray[np.uint64], begins: NDArray[np.int64], ends: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
         """The entry of each chunk; where each entry's tokens begin; the tokens."""
-        from stages.kernels.token_means import find, insert  # noqa: PLC0415 - numba is slow to import
+        from stages.kernels.token_means import find  # noqa: PLC0415 - numba is slow to import
 
         if len(self._starts) > CHUNKS or len(self._ids) > TOKENS:
             self._forget()
@@ -125,24 +129,48 @@ class _Memory:
         if len(missing):
             new, places = np.unique(hashes[missing], return_index=True)
             spans = missing[places]
-            words = [data[begins[k] : ends[k]].tobytes().decode() for k in spans]
-            starts, ids = _flat(_encode(self._tokenizer, words))
-            insert(self._keys, self._entries, new, len(self._starts) - 1)
-            self._starts = np.concatenate([self._starts, starts[1:] + len(self._ids)])
-            self._ids = np.concatenate([self._ids, ids])
+            self._learn(new, data, begins[spans], ends[spans])
             found = find(self._keys, self._entries, hashes)
         return found, self._starts, self._ids
 
+    def _learn(
+        self, new: NDArray[np.uint64], data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> None:
+        """Remember chunks: plain ASCII ones are split here, the tokenizer is asked for the others."""
+        from stages.kernels.wordpiece import split_chunks  # noqa: PLC0415 - numba is slow to import
 
-def parts_at_spaces(tokenizer: Any) -> bool:
-    """Whether a tokenizer is of BERT's kind, of which it is known that no token reaches over white space."""
+        p = self._pieces
+        starts, ids, odd = split_chunks(data, begins, ends, p.keys, p.ids, p.kinds, p.lower, p.limits)
+        self._add(new[~odd], np.append(starts[:-1][~odd], starts[-1]), ids)
+        words = [data[a:b].tobytes().decode() for a, b in zip(begins[odd], ends[odd], strict=True)]
+        self._add(new[odd], *_flat(_encode(self._tokenizer, words)))
+
+    def _add(self, new: NDArray[np.uint64], starts: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
+        from stages.kernels.token_means import insert  # noqa: PLC0415 - numba is slow to import
+
+        insert(self._keys, self._entries, new, len(self._starts) - 1)
+        self._starts = np.concatenate([self._starts, starts[1:] + len(self._ids)])
+        self._ids = np.concatenate([self._ids, ids])
+
+
+def pieces(tokenizer: Any) -> "Pieces | None":
+    """The tables of a tokenizer of BERT's kind, whose tokens never reach over white space; None for another kind."""
+    from stages.kernels.wordpiece import pieces_of  # noqa: PLC0415 - numba is slow to import
+
     parts = json.loads(tokenizer.to_str())
-    kinds = {name: (parts.get(name) or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")}
-    bert = kinds == {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
-    plain = all(
-        not t["content"].strip().count(" ") and not t["lstrip"] and not t["rstrip"] for t in parts["added_tokens"]
+    kinds = [(parts.get(name) or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
+    if kinds != ["BertNormalizer", "BertPreTokenizer", "WordPiece"] or not parts["normalizer"]["clean_text"]:
+        return None
+    added = [token["content"] for token in parts["added_tokens"]]
+    spaced = any(t["lstrip"] or t["rstrip"] for t in parts["added_tokens"]) or any(len(a.split()) != 1 for a in added)
+    model = parts["model"]
+    unknown = model["vocab"].get(model["unk_token"])
+    if spaced or unknown is None:
+        return None
+    limits = (int(model["max_input_chars_per_word"]), int(unknown))
+    return pieces_of(
+        model["vocab"], added, model["continuing_subword_prefix"], limits, fold=bool(parts["normalizer"]["lowercase"])
     )
-    return bert and bool(parts["normalizer"].get("clean_text")) and plain
 
 
 def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:

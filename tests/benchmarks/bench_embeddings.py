@@ -45,9 +45,9 @@ def main() -> None:
     cosines = {model: compared(table) for model, table in vectors.items()}
     for epsilon in EPSILONS:
         static, minilm = (cosines[m] > 1 - epsilon for m in (STATIC, MINILM))
-        overlap(f"epsilon {epsilon}", static, minilm)
+        overlap(f"{epsilon}", static, minilm)
         bound = np.sort(cosines[STATIC])[::-1][np.count_nonzero(minilm)]
-        overlap(f"epsilon {epsilon} of MiniLM, as many by static", cosines[STATIC] > bound, minilm)
+        overlap(f"{epsilon}, as many by static", cosines[STATIC] > bound, minilm)
 
 
 def encoded(model: str, texts: list[str]) -> tuple[pa.Table, float]:
@@ -77,9 +77,9 @@ def compared(table: pa.Table) -> NDArray[np.float64]:
 def overlap(where: str, static: NDArray[np.bool_], minilm: NDArray[np.bool_]) -> None:
     """Print the Jaccard index of the two sets removed, and the share of documents that are decided alike."""
     both, either = np.count_nonzero(static & minilm), np.count_nonzero(static | minilm)
-    print(f"{where}: static removes {np.count_nonzero(static)}, MiniLM {np.count_nonzero(minilm)}, both {both}")
-    show(f"Jaccard of what is removed, {where}", both / max(1, either), "1")
-    show(f"decided alike, {where}", float(np.mean(static == minilm)), "1")
+    print(f"epsilon {where}: static removes {np.count_nonzero(static)}, MiniLM {np.count_nonzero(minilm)}, both {both}")
+    show(f"removed by both / either, epsilon {where}", both / max(1, either), "1")
+    show(f"decided alike, epsilon {where}", float(np.mean(static == minilm)), "1")
 
 
 def show(what: str, ours: float, unit: str, **more: Any) -> None:

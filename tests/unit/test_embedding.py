@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.base import measure
 from stages.embeddings.distillation import TABLE, TOKENIZER, static_folder
 from stages.embeddings.encoding import Encoded, column_of, vectors_of
 from stages.embeddings.models import find_model, packaged
+from stages.embeddings.static import open_static
 from stages.errors import SpecError
 from stages.text.embedding import Embedding
 
@@ -66,6 +69,67 @@ def test_a_folder_of_model2vec_gives_what_the_distilled_model_gives(model2vec_fo
     assert measured([*TEXTS], model=str(model2vec_folder)) == measured([*TEXTS])
     assert given.parameters() == Embedding().parameters()
     assert given.artifacts() != Embedding().artifacts()
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Any:
+    return open_static(find_model("static"), 16)
+
+
+PARTS = [
+    "the",
+    "running",
+    "Unbelievably",
+    "xqzv",
+    "don't",
+    "a-b",
+    "[UNK]",
+    "[1]",
+    "ü",
+    "İ",
+    "字字",
+    "🎉",
+    "\x00",
+    "\x1f",
+    "e\u0301",
+]
+PARTS += [
+    "9" * 101,
+    "x" * 100,
+    "\u00a0",
+    "\u200b",
+    "_",
+    "$5.00",
+    "~",
+    " ",
+    "  ",
+    "\n",
+    "\t\r",
+    "\x0b",
+    "##ing",
+    "[PAD]",
+    "\ufffd",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PARTS) | st.text(max_size=4), max_size=40).map("".join), max_size=4))
+def test_chunks_give_the_tokens_of_whole_texts(encoder: Any, texts: list[str]) -> None:
+    values = pa.array([t.encode("utf-8", "ignore").decode() for t in texts], pa.string())
+    whole = encoder._whole(values)  # noqa: SLF001 - the slow way, by the tokenizer alone
+    chunked = encoder(values)
+
+    assert chunked.tokens.tolist() == whole.tokens.tolist()
+    assert chunked.truncated.tolist() == whole.truncated.tolist()
+    assert chunked.vectors.tobytes() == whole.vectors.tobytes()
+
+
+def test_a_text_of_chunks_without_tokens_is_read_to_its_end(encoder: Any) -> None:
+    values = pa.array(["\x01 " * 100 + "late", "\x01 " * 100 + "late " * 17])
+
+    answer = encoder(values)
+
+    assert (answer.tokens.tolist(), answer.truncated.tolist()) == ([1, 16], [False, True])
 
 
 def test_columns_say_how_much_was_read() -> None:
