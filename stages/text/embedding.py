@@ -32,7 +32,7 @@ class Embedding(RowStage):
 
     `model` is one of
     - `static` (the default, for whole raw corpora): the mean of one vector for each token, distilled from
-      all-MiniLM-L6-v2 with model2vec (256 dimensions, the first 512 tokens; arXiv:2503.20476 has the method's kin).
+      all-MiniLM-L6-v2 with model2vec (Tulkens and van Dongen 2024; 256 dimensions, the first 512 tokens).
       The first step on a machine distils it, which takes about half a minute; it is kept in the cache folder.
     - `minilm`: the packaged all-MiniLM-L6-v2 (384 dimensions, the first 256 tokens; Reimers and Gurevych 2019,
       arXiv:1908.10084). Better, and hundreds of times slower on a CPU.
