@@ -4,7 +4,7 @@ Memory is bounded: counts, histograms with fixed bins, and hash-chosen documents
 bytes are those of the text that leaves, which the verdict has for every document. The numbers add up: in = exported + rejected + quarantined.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from pipelines.report.headline import headline
 from pipelines.report.histogram import Histogram, Sampled, binned, numbers
 from pipelines.report.rules import RuleCounts, choices, used_numbers
 from pipelines.report.tally import FATES, ByGroup, Reasons
-from pipelines.sample import NOT_SELECTED, Lowest, documents, having, known_reasons
+from pipelines.report.twins import SIMILARITIES, Members, NearMisses
+from pipelines.sample import NOT_SELECTED, Lowest, Place, documents, having, known_reasons
 from pipelines.view import RunView
 from stages.errors import DataError
 
@@ -43,6 +44,7 @@ def collect(view: RunView) -> dict[str, Any]:
     gathering = _Gathering.of(view)
     for index, _ in enumerate(view.shards):
         gathering.first_pass(index)
+    gathering.find_twins()
     histograms = gathering.histograms()
     if histograms:
         for index, _ in enumerate(view.shards):
@@ -83,11 +85,14 @@ class _Gathering:
     rules: RuleCounts
     sampled: Sampled
     clusters: list[Clusters]
+    misses: dict[str, NearMisses]
     kept: Lowest
     by_reason: dict[str, Lowest]
     poison: Lowest
     sources: ByGroup = field(default_factory=ByGroup)
     languages: ByGroup = field(default_factory=ByGroup)
+    members: dict[str, Members] = field(default_factory=dict)
+    others: dict[str, Place] = field(default_factory=dict)
     documents: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FATES), np.int64))
     bytes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FATES), np.int64))
 
@@ -102,6 +107,7 @@ class _Gathering:
             rules=RuleCounts(view),
             sampled=Sampled(used_numbers(view)),
             clusters=[Clusters(step) for step in _duplicate_steps(view)],
+            misses=near_misses(view),
             kept=Lowest(KEPT_SHOWN),
             by_reason={name: Lowest(REASON_SHOWN) for name in names},
             poison=Lowest(QUARANTINED_SHOWN),
@@ -120,10 +126,25 @@ class _Gathering:
         self.rules.add(table)
         for clusters in self.clusters:
             clusters.add(index, table, fates_N == 0)
+        for misses in self.misses.values():
+            misses.add(index, table)
         drawn_N = draw(SEED, "report", table["doc_id"])
         self._choose(index, table, fates_N, drawn_N)
         columns = [numbers(table[c]) for c in self.sampled.columns]
         self.sampled.add(drawn_N, np.stack(columns, axis=1) if columns else np.empty((0, 0)))
+
+    def find_twins(self) -> None:
+        """The members of the largest clusters, and the other document of each pair near the threshold."""
+        self.members = {c.step: Members(c.step, c.names()) for c in self.clusters}
+        wanted = pa.array(sorted({i for m in self.misses.values() for i in m.wanted()}), pa.string())
+        columns = ["verdict.keep", *(m.column for m in self.members.values())]
+        for index, shard in enumerate(self.view.shards if self.clusters else ()):
+            table = self.view.read(shard, columns)
+            kept_N = table["verdict.keep"].to_numpy()
+            for members in self.members.values():
+                members.add(index, table, kept_N)
+            there = np.flatnonzero(pc.is_in(table["doc_id"], wanted).to_numpy(zero_copy_only=False))
+            self.others |= {table["doc_id"][row].as_py(): Place(index, row) for row in there.tolist()}
 
     def second_pass(self, index: int, histograms: list[Histogram]) -> None:
         """Count a shard's values into bins."""
@@ -158,6 +179,8 @@ class _Gathering:
         """Samples by fate and reason, and the duplicate clusters with a member each; each shard is read once."""
         wanted = [self.kept, self.poison, *self.by_reason.values()]
         places = {p for lowest in wanted for p in lowest.places()} | {p for c in self.clusters for p in c.places()}
+        places |= {p for c in self.clusters for name in c.names() for p in self.members[c.step].places(name)}
+        places |= {p for m in self.misses.values() for p in m.places()} | set(self.others.values())
         order = sorted(places, key=lambda p: (p.shard, p.row))
         found = dict(zip(order, documents(self.view, order, CHARACTERS), strict=True))
         return {
@@ -166,7 +189,15 @@ class _Gathering:
                 "rejected": {name: [found[p] for p in low.places()] for name, low in self.by_reason.items()},
                 "quarantined": [found[p] for p in self.poison.places()],
             },
-            "duplicates": [c.json(found) for c in self.clusters],
+            "duplicates": [
+                {
+                    **c.json(found, self.members[c.step]),
+                    "counts": (_ledger(self.view).get("steps", {}).get(c.step) or {}).get("counts", {}),
+                    "threshold": self.misses[c.step].threshold if c.step in self.misses else None,
+                    "near_misses": self.misses[c.step].json(found, self.others) if c.step in self.misses else [],
+                }
+                for c in self.clusters
+            ],
         }
 
     def _choose(
@@ -183,7 +214,8 @@ class _Gathering:
         lowest.offer(index, drawn_N[rows], rows)
 
     def _columns(self) -> list[str]:
-        wanted: Iterator[str] = (c for clusters in self.clusters for c in clusters.columns)
+        wanted = [c for clusters in self.clusters for c in clusters.columns]
+        wanted += [c for misses in self.misses.values() for c in misses.columns]
         columns = ["verdict.fate", "verdict.reasons", "source", self.language, *wanted, *self.rules.columns()]
         return list(dict.fromkeys([*columns, *self.sampled.columns, "verdict.text_bytes"]))
 
@@ -204,6 +236,23 @@ def _duplicate_steps(view: RunView) -> list[str]:
     """Steps that write `cluster` and `cluster_size`."""
     steps = dict.fromkeys(name.rpartition(".")[0] for name in view.fields)
     return [s for s in steps if {f"{s}.cluster", f"{s}.cluster_size"} <= set(view.fields)]
+
+
+def near_misses(view: RunView) -> dict[str, NearMisses]:
+    """For each step that measures how alike documents are, the pairs around its threshold."""
+    found = {}
+    for step in _duplicate_steps(view):
+        stage = view.plan.step(step).stage
+        for leaf in SIMILARITIES:
+            if {f"{step}.{leaf}", f"{step}.nearest"} <= set(view.fields):
+                found[step] = NearMisses(step, leaf, _threshold(stage))
+    return found
+
+
+def _threshold(stage: Any) -> float:
+    """The similarity at which a stage links two documents."""
+    epsilon = getattr(stage, "epsilon", None)
+    return float(1 - epsilon if epsilon is not None else getattr(stage, "least", 0.8))
 
 
 def _ledger(view: RunView) -> Mapping[str, Any]:

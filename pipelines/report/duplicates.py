@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.report.twins import Members, side_by_side
 from pipelines.sample import Place
 
 LARGEST = 10
@@ -62,8 +63,12 @@ class Clusters:
         """The first member of each of the largest clusters."""
         return [place for _, place in self._largest.values()]
 
-    def json(self, members: dict[Place, dict[str, Any]]) -> dict[str, Any]:
-        """The summary; `members` holds the documents at `places()`."""
+    def names(self) -> list[Any]:
+        """The largest clusters."""
+        return list(self._largest)
+
+    def json(self, members: dict[Place, dict[str, Any]], chosen: Members | None = None) -> dict[str, Any]:
+        """The summary; `members` holds the documents at `places()` and at those of the chosen members."""
         sizes = []
         for i in np.flatnonzero(self._documents):
             low, high = 2 ** int(i), 2 ** (int(i) + 1) - 1
@@ -79,7 +84,15 @@ class Clusters:
             )
         alone = int(self._documents[0])
         clusters = math.fsum(self._clusters[1:])
-        largest = [{"cluster": str(c), "size": s, "member": members[p]} for c, (s, p) in self._largest.items()]
+        largest = [
+            {
+                "cluster": str(c),
+                "size": s,
+                "member": members[p],
+                "members": side_by_side([members[q] for q in chosen.places(c)]) if chosen else [],
+            }
+            for c, (s, p) in self._largest.items()
+        ]
         return {
             "step": self.step,
             "documents": int(self._documents.sum()),

@@ -18,6 +18,7 @@ from pipelines import quantities
 from pipelines.report.histogram_figure import SYMBOLS, histogram_figure, in_roots
 from pipelines.report.sankey import sankey
 from pipelines.report.svg import bar
+from pipelines.report.twins import SHARED_WORDS
 from pipelines.visible import one_line, preview, visible
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -39,6 +40,7 @@ def page(report: dict[str, Any]) -> str:
             funnel=funnel(report),
             failing=_failing_columns(report),
             table_rows=TABLE_ROWS,
+            shared_words=SHARED_WORDS,
         )
     )
 
