@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.base import Column, CorpusStage, RowStage, column
 from stages.corpus.substring_duplicates import SPANS
-from stages.corpus.substring_tables import Ids, flat
+from stages.corpus.substring_tables import NOTHING, Ids, flat
 from stages.flow import TO, Flow, Site, partition_of, partitions_for
 from stages.text.paragraphs import Paragraphs, Unit
 
@@ -25,13 +25,14 @@ class ParagraphDuplicates(CorpusStage):
     `paragraphs`, which also says what a paragraph is and which are too short to be compared). `span_removal` writes the
     text without the spans. Null where the text is null.
 
-    Bound: of one shard, and of one partition, 60 bytes for every distinct paragraph; a paragraph that is everywhere
-    costs one entry a shard.
+    Bound: of one shard 150 bytes for every paragraph that is compared; of one partition a million entries of 60 bytes,
+    sorted. A paragraph that is everywhere costs one entry a shard.
 
     Sources: Wenzek et al. (2020), CCNet, arXiv:1911.00359 (paragraphs); Lee et al. (2022), arXiv:2107.06499.
     """
 
     kind: Literal["paragraph_duplicates"] = "paragraph_duplicates"
+    version: ClassVar = 2
     writes: ClassVar = pa.schema(
         [
             column("spans", SPANS, "bytes", doc="where the repeated paragraphs are, sorted and disjoint"),
@@ -44,7 +45,7 @@ class ParagraphDuplicates(CorpusStage):
                 pa.int64(),
                 "paragraphs",
                 better="lower",
-                doc="in the corpus, of the one that occurs most; null where none is compared",
+                doc="in the corpus, of the one that occurs most; 1 below min_occurrences, null where none is compared",
             ),
         ]
     )
@@ -66,39 +67,45 @@ class ParagraphDuplicates(CorpusStage):
 
     def reads(self) -> tuple[str, ...]:
         """The companion's columns."""
-        return ("words.hashes", "words.begins", "words.bytes")
+        return tuple(f"words.{field.name}" for field in Paragraphs.writes)
 
     def program(self, flow: Flow) -> None:
         """Distinct paragraphs of each shard meet, and those that are repeated are told to whoever has them."""
-        flow.split(partitions_for(flow.documents * 8))
+        told = flow.at("shards", "count", self.count, to="one")
+        flow.split(partitions_for(told.counts["compared_paragraphs"]))
         offered = flow.at("shards", "paragraphs", self.offer, to="partitions")
         known = flow.at("partitions", "repeated", self.meet, offered, to="shards")
         flow.settle(self.answer, known)
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+    def count(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+        """How many paragraphs are compared, by which the number of partitions is chosen."""
+        table = site.columns("words.hashes", "words.paragraphs")
+        compared = pc.sum(pc.list_value_length(table["words.hashes"])).as_py() or 0
+        return NOTHING, {"paragraphs": pc.sum(table["words.paragraphs"]).as_py() or 0, "compared_paragraphs": compared}
+
+    def offer(self, site: Site) -> pa.Table:
         """Each distinct paragraph of the shard: how often it is there, and the place of its first occurrence."""
         table = site.columns("words.hashes")
         keys, lengths = flat(table["words.hashes"])
         ids = Ids.of(table["doc_id"])
-        row, at = _places(lengths)
-        in_order = np.lexsort((at, ids.rank[row]))
-        in_order = in_order[keys[in_order] != 0]
+        in_order = _in_order(lengths, ids.by_rank)
         distinct, first, count = np.unique(keys[in_order], return_index=True, return_counts=True)
         first = in_order[first]  # the first in that order, which is by document and place
-        sent = pa.table(
+        row, at = _places(lengths)
+        row, at = row[first], at[first]
+        return pa.table(
             {
                 TO: partition_of(distinct, site.sites["partitions"]),
                 "key": distinct,
                 "count": count.astype(np.int64),
-                "high": ids.high[row[first]],
-                "low": ids.low[row[first]],
-                "at": at[first],
+                "high": ids.high[row],
+                "low": ids.low[row],
+                "at": at,
                 "shard": np.full(len(distinct), site.number, np.int64),
             }
         )
-        return sent, {"paragraphs": len(keys), "compared_paragraphs": len(in_order)}
 
     def meet(self, site: Site, rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         """Repeated paragraphs with their number and first occurrence, to every shard that has them."""
@@ -129,26 +136,24 @@ class ParagraphDuplicates(CorpusStage):
         """The columns of every row with a text."""
         table = site.columns(*self.reads())
         keys, lengths = flat(table["words.hashes"])
-        begins: Ints = flat(table["words.begins"])[0].astype(np.int64)
-        size = table["words.bytes"].fill_null(0).to_numpy()
         ids = Ids.of(table["doc_id"])
         row, at = _places(lengths)
         total, struck = self._judged(keys, row, at, ids, known)
-        last = np.append(row[1:] != row[:-1], True) if len(row) else np.empty(0, bool)
-        ends = np.where(last, size[row], np.append(begins[1:], 0)) if len(row) else begins
+        begins, ends = (flat(table[f"words.{name}"])[0][struck].astype(np.int64) for name in ("begins", "ends"))
         rows = np.flatnonzero(pc.is_valid(table["words.bytes"]).to_numpy())
-        removed = np.bincount(row[struck], (ends - begins)[struck], table.num_rows).astype(np.int64)[rows]
+        size, units = (table[f"words.{name}"].fill_null(0).to_numpy()[rows] for name in ("bytes", "paragraphs"))
         most = np.zeros(table.num_rows, np.int64)
-        np.maximum.at(most, row, np.where(keys == 0, 0, np.maximum(total, 1)))
-        nbytes = size[rows]
+        np.maximum.at(most, row, total)
+        row = row[struck]
+        removed = np.bincount(row, ends - begins, table.num_rows).astype(np.int64)[rows]
         return pa.table(
             {
                 "row": rows,
-                "spans": _spans(row, begins, ends, struck, table.num_rows).take(pa.array(rows)),
-                "paragraphs": lengths[rows],
-                "duplicate_paragraphs": np.bincount(row[struck], minlength=table.num_rows)[rows],
+                "spans": _spans(row, begins, ends, table.num_rows).take(pa.array(rows)),
+                "paragraphs": units,
+                "duplicate_paragraphs": np.bincount(row, minlength=table.num_rows)[rows],
                 "duplicate_bytes": removed,
-                "duplicate_fraction": pa.array(removed / np.maximum(nbytes, 1), mask=nbytes == 0),
+                "duplicate_fraction": pa.array(removed / np.maximum(size, 1), mask=size == 0),
                 "max_occurrences": pa.array(most[rows], mask=most[rows] == 0),
             }
         )
@@ -156,8 +161,8 @@ class ParagraphDuplicates(CorpusStage):
     def _judged(
         self, keys: NDArray[np.uint64], row: Ints, at: Ints, ids: Ids, known: pa.Table
     ) -> tuple[Ints, NDArray[np.bool_]]:
-        """How often each paragraph occurs in the corpus (0: once, or unknown), and whether it is struck."""
-        total = np.zeros(len(keys), np.int64)
+        """How often each paragraph occurs in the corpus (1: less than asked for), and whether it is struck."""
+        total = np.ones(len(keys), np.int64)
         struck = np.zeros(len(keys), bool)
         if not known.num_rows:
             return total, struck
@@ -179,15 +184,20 @@ def _places(lengths: Ints) -> tuple[Ints, Ints]:
     return row, np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _spans(row: Ints, begins: Ints, ends: Ints, struck: NDArray[np.bool_], rows: int) -> pa.Array:
-    """Lists of the struck units' spans, neighbours joined."""
-    row, begins, ends = row[struck], begins[struck], ends[struck]
+def _in_order(lengths: Ints, by_rank: Ints) -> Ints:
+    """Numbers of all units, those of the first document by rank first."""
+    sizes = lengths[by_rank]
+    shift = (np.cumsum(lengths) - lengths)[by_rank] - (np.cumsum(sizes) - sizes)
+    order: Ints = np.repeat(shift, sizes) + np.arange(sizes.sum())
+    return order
+
+
+def _spans(row: Ints, begins: Ints, ends: Ints, rows: int) -> pa.Array:
+    """A list of spans for each row, neighbours joined."""
     new = np.ones(len(row), bool)
     new[1:] = (row[1:] != row[:-1]) | (begins[1:] != ends[:-1])
     starts = np.flatnonzero(new)
     stops = np.append(starts[1:], len(row)) - 1 if len(row) else starts
-    pairs = pa.StructArray.from_arrays(
-        [pa.array(begins[starts], pa.int64()), pa.array(ends[stops], pa.int64())], fields=list(SPANS.value_type)
-    )
+    pairs = pa.StructArray.from_arrays([pa.array(begins[starts]), pa.array(ends[stops])], fields=list(SPANS.value_type))
     places = np.searchsorted(row[starts], np.arange(rows + 1))
     return pa.ListArray.from_arrays(pa.array(places, pa.int32()), pairs)

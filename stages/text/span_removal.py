@@ -13,9 +13,13 @@ from stages.errors import SpecError
 class SpanRemoval(RowStage):
     """The text without the spans of the step `of`: repeated paragraphs, lines or passages.
 
-    Where a span is cut out of a line one space is left between what stood around it, none where white space stands
-    there already; a text that begins or ends with a span begins or ends with what is left, without white space. The
-    step `of` must have read the same text, or its spans would point elsewhere.
+    Spans are shrunk to whole characters and cut exactly; then the hole is closed. Of the white space on its two sides
+    that with more newlines stays, so blank lines do not pile up and a whole line keeps its indentation. Where there is
+    none, one space is left, unless a side is of a script that is written without. A text that begins or ends with a
+    span begins or ends with what is left, without white space.
+
+    The step `of` must have read the same text, or its spans would point elsewhere. Null where the text or the spans
+    are: what finds spans gives some (or an empty list) for every text, so that is a quarantined document.
     """
 
     kind: Literal["span_removal"] = "span_removal"
@@ -37,6 +41,11 @@ class SpanRemoval(RowStage):
         Example(
             {"text": "猫\n\n犬\n\n猫\n", "paragraphs.spans": [{"begin": 10, "end": 14}]},
             {"text": "猫\n\n犬", "removed_bytes": 6},
+            {"of": "paragraphs"},
+        ),
+        Example(
+            {"text": "Use:\n    a = 1\n    b = 2\n", "paragraphs.spans": [{"begin": 5, "end": 15}]},
+            {"text": "Use:\n    b = 2\n", "removed_bytes": 10},
             {"of": "paragraphs"},
         ),
         Example({"text": "kept", "paragraphs.spans": []}, {"text": "kept", "removed_bytes": 0}, {"of": "paragraphs"}),
@@ -67,7 +76,7 @@ class SpanRemoval(RowStage):
 
     def open(self) -> Kernel:
         """Compile or load the kernel."""
-        from stages.kernels.paragraphs import without  # noqa: PLC0415 - numba is slow to import
+        from stages.kernels.removal import without  # noqa: PLC0415 - numba is slow to import
 
         def kernel(batch: pa.RecordBatch) -> Columns:
             texts = batch[self.text]

@@ -1,4 +1,4 @@
-"""Repeated paragraphs and lines against a slow count of the whole corpus, and the text that is left."""
+"""Repeated paragraphs and lines against a slow count of the whole corpus, and what removing them leaves."""
 
 import itertools
 import re
@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from stages.base import measure
 from stages.corpus.paragraph_duplicates import ParagraphDuplicates
-from stages.errors import SpecError
-from stages.flow import MemoryFlow
-from stages.text.normalize import Normalize
+from stages.corpus.substring_duplicates import SPANS
+from stages.flow import MemoryFlow, MemorySite
 from stages.text.span_removal import SpanRemoval
 
 LINES = [
@@ -142,17 +141,13 @@ def test_repeated_units_equal_those_counted_one_by_one_however_the_corpus_is_cut
     assert run(stage, table, cuts, data.draw(st.integers(1, 5))) == oracle(stage, table)
 
 
-def removed(texts: list[str], spans: list[list[dict[str, int]]]) -> list[str]:
-    stage = SpanRemoval(of="paragraphs")
-    kind = pa.list_(pa.struct([("begin", pa.int64()), ("end", pa.int64())]))
-    batch = pa.record_batch({"text": pa.array(texts, pa.string()), "paragraphs.spans": pa.array(spans, kind)})
-    answer = measure(stage, stage.open(), batch)
-    sizes = [len(t.encode()) for t in texts]
-    assert answer["removed_bytes"].to_pylist() == [
-        n - len(t.encode()) for n, t in zip(sizes, answer["text"].to_pylist(), strict=True)
-    ]
-    assert [f is None for f in answer["removed_fraction"].to_pylist()] == [n == 0 for n in sizes]
-    return answer["text"].to_pylist()
+def left_of(table: pa.Table, answer: dict[str, Any]) -> dict[str, str | None]:
+    """The texts without the spans, by document."""
+    stage = SpanRemoval(of="found")
+    spans = pa.array([answer[i]["spans"] for i in table["doc_id"].to_pylist()], SPANS)
+    batch = pa.record_batch({"text": table["text"].combine_chunks(), "found.spans": spans})
+    texts = measure(stage, stage.open(), batch)["text"].to_pylist()
+    return dict(zip(table["doc_id"].to_pylist(), texts, strict=True))
 
 
 @settings(max_examples=100, deadline=None)
@@ -160,49 +155,108 @@ def removed(texts: list[str], spans: list[list[dict[str, int]]]) -> list[str]:
 def test_what_is_left_after_removal_has_every_paragraph_once(given_texts):
     stage = ParagraphDuplicates(min_words=1)
     table = sketched(stage, given_texts)
-    answer = run(stage, table)
-    present = [
-        (i, t) for i, t in zip(table["doc_id"].to_pylist(), table["text"].to_pylist(), strict=True) if t is not None
-    ]
 
-    left = removed([t for _, t in present], [answer[i]["spans"] for i, _ in present])
+    left = left_of(table, run(stage, table))
 
-    before = {w for _, t in present for _, _, w in units(t, "paragraph") if w}
-    after = [w for t in left for _, _, w in units(t, "paragraph") if w]
+    before = {w for t in given_texts if t is not None for _, _, w in units(t, "paragraph") if w}
+    after = [w for t in left.values() if t is not None for _, _, w in units(t, "paragraph") if w]
     assert sorted(after) == sorted(before)
 
 
+@settings(max_examples=60, deadline=None)
+@given(texts, st.sampled_from(["paragraph", "line"]), st.sampled_from(["first", "none"]))
+def test_nothing_is_repeated_in_what_is_left(given_texts, unit, keep):
+    stage = ParagraphDuplicates(unit=unit, keep=keep, min_words=1)
+    table = sketched(stage, given_texts)
+    left = left_of(table, run(stage, table))
+
+    again = run(stage, sketched(stage, [left[i] for i in table["doc_id"].to_pylist()]))
+
+    assert all(row["duplicate_bytes"] in (0, None) and row["max_occurrences"] in (1, None) for row in again.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts)
+def test_the_bytes_of_spans_add_up(given_texts):
+    stage = ParagraphDuplicates(min_words=1, keep="none")
+    table = sketched(stage, given_texts)
+    for text, row in zip(given_texts, run(stage, table).values(), strict=True):
+        if text is None:
+            assert row == dict.fromkeys(stage.schema().names)
+            continue
+        edges = [edge for span in row["spans"] for edge in (span["begin"], span["end"])]
+        assert edges == sorted(set(edges))
+        assert sum(edges[1::2]) - sum(edges[::2]) == row["duplicate_bytes"]
+        assert row["duplicate_fraction"] == (row["duplicate_bytes"] / len(text.encode()) if text else None)
+
+
+def spans_in(texts: list[str], **fields: Any) -> list[list[str]]:
+    """What is struck of each text."""
+    table = sketched(ParagraphDuplicates(**fields), list(texts))
+    answer = run(ParagraphDuplicates(**fields), table)
+    found = [answer[i]["spans"] for i in table["doc_id"].to_pylist()]
+    return [[t.encode()[s["begin"] : s["end"]].decode() for s in spans] for t, spans in zip(texts, found, strict=True)]
+
+
 @pytest.mark.parametrize(
-    ("text", "spans", "left"),
+    ("one", "other"),
     [
-        ("one two three", [(4, 8)], "one three"),
-        ("one two three", [(3, 8)], "one three"),
-        ("one two three", [(3, 7)], "one three"),
-        ("onetwothree", [(3, 6)], "one three"),
-        ("one two three", [(0, 4)], "two three"),
-        ("one two three", [(7, 13)], "one two"),
-        ("one\n\ntwo\n\nthree\n", [(5, 10)], "one\n\nthree\n"),
-        ("one\n\ntwo\n\nthree\n", [(10, 16)], "one\n\ntwo"),
-        ("one\n\ntwo\n\n", [(0, 5)], "two\n\n"),
-        ("猫が好き", [(3, 6)], "猫 好き"),
-        ("gone", [(0, 4)], ""),
-        ("", [], ""),
-        ("a b c d e", [(2, 4), (6, 8)], "a c e"),
+        ("Page 12 of 340: see Section 7.", "page 3 of 9 see section 1"),
+        ("Déjà vu à l’île, où l’été naît.", "deja vu a l'ile ou l'ete nait"),
+        ("Cafe\u0301 au lait pour le garçon", "Café au lait pour le garçon"),
+        ("一二三四五六", "一二、三四。五六"),
+        ("هذا نص عربي قصير جدا", "هذا، نص: عربي قصير جدا!"),
+        ("line one has\r\nfive words", "line one has\nfive words"),
+        ("five words in\u2028one line", "five words in one line"),
+        ("\u200bfive words in\u00a0one line", "  FIVE words\tin one line…"),
     ],
 )
-def test_a_span_is_cut_exactly_and_its_hole_is_closed(text, spans, left):
-    assert removed([text, "kept"], [[{"begin": b, "end": e} for b, e in spans], []]) == [left, "kept"]
+def test_case_accents_digits_punctuation_and_white_space_make_no_difference(one, other):
+    assert sorted(map(len, spans_in([one, other]))) == [0, 1]
 
 
-def test_a_step_without_spans_is_refused():
-    with pytest.raises(SpecError) as error:
-        SpanRemoval(of="clean").resolve({"clean": Normalize()})
-    assert error.value.message.startswith("span_removal is of 'clean', a step of kind 'normalize' that gives no spans")
+def test_what_a_switch_keeps_tells_paragraphs_apart():
+    pair = ["One, two three four 5!", "one two thrée four 6"]
+
+    assert spans_in(pair, keep="none") == [[pair[0]], [pair[1]]]
+    for switch in ({"lowercase": False}, {"punctuation": True}, {"digits": True}, {"accents": True}):
+        assert spans_in(pair, keep="none", **switch) == [[], []]
 
 
-def test_spans_of_another_text_are_refused():
-    with pytest.raises(SpecError) as error:
-        SpanRemoval(of="found", text="text").resolve({"found": ParagraphDuplicates(text="clean.text")})
-    assert error.value.message == (
-        "span_removal of 'found' cuts 'text', but that step found its spans in 'clean.text'; give both the same `text:`"
-    )
+@pytest.mark.parametrize("blank", ["", " \t", "\r", "\u00a0", "\u3000", "\u2003\u200b", "\ufeff", "\u2029", "\u0085"])
+def test_a_line_of_any_white_space_parts_paragraphs_and_goes_with_the_one_before(blank):
+    said = "the same five words here"
+
+    assert spans_in([f"first\n{blank}\n{said}\n{blank}\nlast", said], keep="none") == [[f"{said}\n{blank}\n"], [said]]
+
+
+def test_the_first_is_in_the_smallest_doc_id_wherever_its_shard_is():
+    stage = ParagraphDuplicates(min_words=1)
+    table = sketched(stage, ["same words"] * 9)
+    smallest = min(table["doc_id"].to_pylist())
+    for cuts in ((), (1,), (8,), (2, 4, 6), tuple(range(1, 9))):
+        found = run(stage, table, cuts)
+        assert [i for i, row in found.items() if not row["spans"]] == [smallest]
+
+
+def test_a_line_that_is_everywhere_costs_one_entry_a_shard():
+    stage = ParagraphDuplicates(unit="line", min_words=1)
+    table = sketched(stage, ["again\n" * 1000] * 10)
+    sent = [
+        stage.offer(MemorySite("shards", n, {"shards": 2, "partitions": 3, "one": 1}, table.slice(5 * n, 5)))
+        for n in (0, 1)
+    ]
+
+    assert [s.select(["count", "at"]).to_pylist() for s in sent] == [[{"count": 5000, "at": 0}]] * 2
+
+
+def test_partitions_are_as_many_as_the_paragraphs_need():
+    class Splits(MemoryFlow):
+        def split(self, partitions: int) -> None:
+            asked.append(partitions)
+
+    asked: list[int] = []
+    stage = ParagraphDuplicates(unit="line", min_words=1)
+    stage.program(Splits([sketched(stage, ["a\n" * 1_500_000])]))
+
+    assert asked == [2]
