@@ -11,16 +11,18 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import explain_twins
+from pipelines.explain_twins import DuplicateOutcome, RepeatOutcome, TwinOutcome
 from pipelines.sample import ORIGIN, rows_of
 from pipelines.shards import Shard
 from pipelines.view import RunView
 from stages.document import DOCUMENT
 from stages.errors import SpecError
-from stages.rules import BoundOneOf, BoundRule, Percentile, judge
+from stages.rules import BoundRule, Percentile, judge
 
 Status = Literal["pass", "fail", "not applicable", "null, kept", "null, dropped"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "not applicable", "null, kept", "null, dropped")
-#: Of an ambiguous name, how many candidates are listed; of a cluster, how many members.
+#: Of an ambiguous name, how many candidates are listed.
 LISTED = 20
 _DIGITS = 32
 _SHORTEST = 6  # hex digits that count as the beginning of a doc_id
@@ -45,22 +47,6 @@ class RuleOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class TwinOutcome:
-    """What a choice within clusters said: which member stayed, and some of the others."""
-
-    reason: str
-    column: str
-    by: str
-    status: Literal["stayed", "another stayed", "was not considered", "not in a cluster"]
-    cluster: Any
-    size: int | None
-    stays: dict[str, Any] | None  # doc_id and id of the member that stayed
-    jaccard: float | None  # similarity to the nearest member, where the step measures it
-    members: list[dict[str, Any]]
-    cite: str
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """A document's fate and everything that led to it."""
 
@@ -71,6 +57,8 @@ class Explanation:
     reasons: list[str]
     rules: list[RuleOutcome]  # none for a quarantined document: it was not judged
     twins: list[TwinOutcome]
+    duplicates: list[DuplicateOutcome]  # what every duplicate step found, whether a rule uses it or not
+    repeats: list[RepeatOutcome]  # spans that occur elsewhere
     quarantine: dict[str, Any] | None  # step, reason, message
     provenance: dict[str, Any]  # source, path, ordinal, url, lang, license, shard, keys
     position: dict[str, Any] | None  # export, rank, file and row; both None when the export was deleted
@@ -151,19 +139,23 @@ def _matches(table: pa.Table, name: str, *, exact: bool, begins: bool) -> list[i
 def _explained(view: RunView, shard: Shard, row: int) -> Explanation:
     columns = [c for c, field in view.fields.items() if _is_small(c, field, view)]
     texts = list(dict.fromkeys(("text", view.text)))
-    wanted = list(dict.fromkeys([*columns, *view.policy.columns, *texts]))
+    wanted = list(dict.fromkeys([*columns, *view.policy.columns, *texts, *explain_twins.columns(view)]))
     _, record = next(rows_of(view, shard, [row], wanted))
     quarantine = _quarantine(view, record["doc_id"])
     original, leaving = record["text"], record[view.text]
-    fate = record["verdict.fate"]
+    fate, reasons = record["verdict.fate"], record["verdict.reasons"] or []
+    around = explain_twins.related(view, record)
+    choices = () if quarantine else view.policy.one_of
     return Explanation(
         run=view.run,
         doc_id=record["doc_id"],
         id=record["id"],
         fate=fate,
-        reasons=record["verdict.reasons"] or [],
+        reasons=reasons,
         rules=[] if quarantine else _rules(view, record),
-        twins=[] if quarantine else [_twin(view, record, i) for i in range(len(view.policy.one_of))],
+        twins=[explain_twins.twin(view, record, i, around) for i in range(len(choices))],
+        duplicates=explain_twins.duplicates(view, record, reasons, around),
+        repeats=explain_twins.repeats(view, record),
         quarantine=quarantine,
         provenance=_provenance(view, record, shard),
         position=_position(view, shard, record) if fate == "kept" else None,
@@ -216,56 +208,6 @@ def _rule(view: RunView, rule: BoundRule, record: dict[str, Any], status: int) -
     )
 
 
-def _twin(view: RunView, record: dict[str, Any], index: int) -> TwinOutcome:
-    """Which member of the document's cluster stayed, found by reading the cluster column of every shard."""
-    choice = view.policy.one_of[index]
-    cluster, stays = record[choice.cluster], record[f"choice-{index}.stays"]
-    step = choice.cluster.rpartition(".")[0]
-    members = [] if cluster is None else _members(view, choice, cluster)
-    status: Literal["stayed", "another stayed", "was not considered", "not in a cluster"]
-    if cluster is None:
-        status = "not in a cluster"
-    elif stays is None:
-        status = "was not considered"
-        stays = _stays(view, choice, index, cluster)
-    else:
-        status = "stayed" if stays == record["doc_id"] else "another stayed"
-    known = {m["doc_id"]: m for m in members}
-    return TwinOutcome(
-        reason=choice.reason,
-        column=choice.cluster,
-        by=choice.by,
-        status=status,
-        cluster=cluster,
-        size=record.get(f"{step}.cluster_size", len(members)),
-        stays=None if stays is None else known.get(stays, {"doc_id": stays, "id": None}),
-        jaccard=record.get(f"{step}.jaccard"),
-        members=[m for m in members if m["doc_id"] != record["doc_id"]][:LISTED],
-        cite=choice.cite,
-    )
-
-
-def _members(view: RunView, choice: BoundOneOf, cluster: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for shard in view.shards:
-        table = view.read(shard, ["id", choice.cluster, "verdict.fate"])
-        mine = table.filter(pc.equal(table[choice.cluster], pa.scalar(cluster, table[choice.cluster].type)))
-        rows = mine.select(["doc_id", "id", "verdict.fate"]).to_pylist()
-        found += [{"doc_id": r["doc_id"], "id": r["id"], "fate": r["verdict.fate"]} for r in rows]
-    return found
-
-
-def _stays(view: RunView, choice: BoundOneOf, index: int, cluster: Any) -> str | None:
-    """The member that stayed, for a document that was out of the choice; None when no member was in it."""
-    for shard in view.shards:
-        table = view.read(shard, [choice.cluster, f"choice-{index}.stays"])
-        mine = table.filter(pc.equal(table[choice.cluster], pa.scalar(cluster, table[choice.cluster].type)))
-        chosen = mine[f"choice-{index}.stays"].drop_null()
-        if len(chosen):
-            return str(chosen[0])
-    return None
-
-
 def _provenance(view: RunView, record: dict[str, Any], shard: Shard) -> dict[str, Any]:
     keys = {view.spec.name: None} if not view.plan.steps else {s.name: s.key for s in view.plan.steps}
     return {
@@ -299,6 +241,8 @@ def _unread(view: RunView, found: _Found) -> Explanation:
         reasons=[],
         rules=[],
         twins=[],
+        duplicates=[],
+        repeats=[],
         quarantine={k: row[k] for k in ("step", "reason", "message")},
         provenance={k: row[k] for k in ("source", "path", "ordinal")},
         position=None,

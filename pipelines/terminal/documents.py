@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from pipelines.explain import Explanation, RuleOutcome, TwinOutcome
+from pipelines.explain import Explanation, RuleOutcome
 from pipelines.quantities import count, value
+from pipelines.terminal import twins
 from pipelines.terminal.parts import FATE_STYLES, KEPT, REJECTED, SOFT, plain, table
 from pipelines.visible import preview
 
@@ -38,7 +39,9 @@ def explanation(it: Explanation, characters: int = 600) -> RenderableType:
         parts.append(plain(_place(it.position), KEPT))
     if it.rules:
         parts += [Text(), _rules(it.rules)]
-    parts += [part for twin in it.twins for part in (Text(), _twin(twin))]
+    parts += twins.section([twins.twin(found) for found in it.twins])
+    parts += twins.section([twins.duplicate(found) for found in it.duplicates])
+    parts += twins.section([twins.repeats(found) for found in it.repeats])
     parts += [Text(), _provenance(it.provenance)]
     if it.original is not None:
         parts += _texts(it, characters)
@@ -93,22 +96,6 @@ def threshold(rule: RuleOutcome) -> str:
         text += f" [per {rule.group}]"
     if rule.where:
         text += " where " + " and ".join(f"{c} is {value(v)}" for c, v in rule.where.items())
-    return text
-
-
-def _twin(twin: TwinOutcome) -> RenderableType:
-    if twin.status == "not in a cluster":
-        return plain(f"{twin.reason}: has no value in {twin.column}, so it is nobody's copy", SOFT)
-    others = (twin.size or 1) - 1
-    text = Text.assemble(
-        plain(f"{twin.reason}: ", "bold"),
-        f"{count(others)} other {'copy' if others == 1 else 'copies'} in {twin.column}; chosen by {twin.by}; ",
-        (twin.status, KEPT if twin.status == "stayed" else REJECTED if twin.status == "another stayed" else SOFT),
-    )
-    if twin.stays and twin.status != "stayed":
-        text.append_text(plain(f": {twin.stays['doc_id']} ({twin.stays['id'] or 'no id'})"))
-    if twin.jaccard is not None:
-        text.append_text(plain(f"; Jaccard {value(twin.jaccard)} with the nearest", SOFT))
     return text
 
 
