@@ -250,7 +250,7 @@ def test_workers_end_with_their_driver(number: signal.Signals) -> None:
     driver.stdout.readline()
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(number)
-    _, errors = driver.communicate(timeout=20)
+    _, errors = driver.communicate(timeout=90)
     _, alive = psutil.wait_procs(family, timeout=5)
 
     assert len(family) == 3
@@ -345,7 +345,7 @@ def test_what_runs_tasks_in_an_embedded_ray_ends_with_its_driver() -> None:
         driver.stdout.readline()
         family = [p for p in psutil.Process(driver.pid).children(recursive=True) if not _is_agent(p)]
         driver.kill()
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=90)
 
     assert len(family) >= 4
     assert alive == []
