@@ -4,7 +4,7 @@
 
 `near_duplicates` over made-up signatures in a store, with the local engine on two workers and 24 partitions, at 400,000,
 800,000 and 1,600,000 documents: the median of five runs of each, and the exponent of time against documents, fitted by
-least squares on logarithms. What the rounds cost at the largest size is printed for plans of larger ones; what was found
+least squares on logarithms; for the CPU seconds of all workers too, which other work on the machine moves less. What the rounds cost at the largest size is printed for plans of larger ones; what was found
 is compared with what was planted.
 """
 
@@ -45,20 +45,21 @@ def timed(made: Sketched, engine: LocalEngine, name: str) -> tuple[float, Rounds
     return time.perf_counter() - began, rounds, flow
 
 
-def measured(base: Path, documents: int, engine: LocalEngine) -> tuple[float, Rounds]:
-    """The median of the runs, and the rounds of the last."""
+def measured(base: Path, documents: int, engine: LocalEngine) -> tuple[float, float, Rounds]:
+    """The medians of the runs' seconds and CPU seconds, and the rounds of the last."""
     made = make(base / f"store-{documents}", documents, planted)
-    seconds = []
+    seconds, cpu = [], []
     for run in range(RUNS):
         spent, rounds, flow = timed(made, engine, f"run-{run}")
         seconds.append(spent)
+        cpu.append(sum(r.cpu_seconds for r in rounds.spent.values()))
         if run == 0:
             print(f"{documents:,} documents: {found(made, flow)}", flush=True)
         shutil.rmtree(base / f"store-{documents}" / "steps")
     shutil.rmtree(base / f"store-{documents}")
     runs = ", ".join(f"{s:.2f}" for s in seconds)
     print(f"{documents:,} documents: {runs} s, median {statistics.median(seconds):.2f}", flush=True)
-    return statistics.median(seconds), rounds
+    return statistics.median(seconds), statistics.median(cpu), rounds
 
 
 def found(made: Sketched, flow: StoreFlow) -> str:
@@ -96,20 +97,22 @@ def table(rounds: dict[str, Spent]) -> None:
 def main() -> None:
     """Print the figures."""
     sizes = [int(a) for a in sys.argv[1:]] or list(SIZES)
-    seconds = []
+    seconds, cpu = [], []
     with tempfile.TemporaryDirectory(dir=work()) as temporary, LocalEngine(WORKERS) as engine:
         base = Path(temporary)
         timed(make(base / "warm", 20_000, planted), engine, "warm")
         for documents in sizes:
-            median, rounds = measured(base, documents, engine)
-            seconds.append(median)
+            wall, worked, rounds = measured(base, documents, engine)
+            seconds.append(wall)
+            cpu.append(worked)
         table(rounds.spent)
     peak = max(*(r.peak for r in rounds.spent.values()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     what = f"linking {sizes[-1]:,} sketches, largest process, {Split.partitions} partitions"
     figure(what, round(peak / 1e6), "MB", "< 2000", holds=peak < MOST_BYTES)
     figure(f"linking {sizes[-1]:,} sketches", round(seconds[-1], 2), "s", "", holds=True)
     if len(sizes) > 1:
-        exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+        exponent, working = (float(np.polyfit(np.log(sizes), np.log(some), 1)[0]) for some in (seconds, cpu))
+        print(f"CPU seconds {', '.join(f'{c:.2f}' for c in cpu)}: exponent {working:.3f}", flush=True)
         figure(
             "exponent of linking time",
             round(exponent, 3),
