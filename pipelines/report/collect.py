@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.chance import draw
-from pipelines.report.duplicates import Clusters
+from pipelines.report.duplicates import Duplicates
 from pipelines.report.facts import facts
 from pipelines.report.headline import headline
 from pipelines.report.histogram import Histogram, Sampled, binned, numbers
 from pipelines.report.rules import RuleCounts, choices, used_numbers
 from pipelines.report.tally import FATES, ByGroup, Reasons
-from pipelines.report.twins import SIMILARITIES, Members, NearMisses
-from pipelines.sample import NOT_SELECTED, Lowest, Place, documents, having, known_reasons
+from pipelines.sample import NOT_SELECTED, Lowest, documents, having, known_reasons
 from pipelines.view import RunView
 from stages.errors import DataError
 
@@ -44,7 +43,7 @@ def collect(view: RunView) -> dict[str, Any]:
     gathering = _Gathering.of(view)
     for index, _ in enumerate(view.shards):
         gathering.first_pass(index)
-    gathering.find_twins()
+    gathering.duplicates.find()
     histograms = gathering.histograms()
     if histograms:
         for index, _ in enumerate(view.shards):
@@ -66,8 +65,9 @@ def collect(view: RunView) -> dict[str, Any]:
         "sources": gathering.sources.json(),
         "languages": gathering.languages.json(),
         "language_column": gathering.language,
-        "histograms": [gathering.histogram_json(h) for h in histograms],
+        "histograms": [gathering.histogram_json(h) for h in histograms if h.column in gathering.ruled],
         **gathering.chosen_documents(),
+        **gathering.duplicates_json(histograms),
         "quarantine": _quarantine(quarantined),
         "skipped": dict(_ledger(view).get("skipped", {})),
         **facts(view),
@@ -84,15 +84,13 @@ class _Gathering:
     reasons: Reasons
     rules: RuleCounts
     sampled: Sampled
-    clusters: list[Clusters]
-    misses: dict[str, NearMisses]
+    ruled: list[str]
+    duplicates: Duplicates
     kept: Lowest
     by_reason: dict[str, Lowest]
     poison: Lowest
     sources: ByGroup = field(default_factory=ByGroup)
     languages: ByGroup = field(default_factory=ByGroup)
-    members: dict[str, Members] = field(default_factory=dict)
-    others: dict[str, Place] = field(default_factory=dict)
     documents: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FATES), np.int64))
     bytes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FATES), np.int64))
 
@@ -100,14 +98,16 @@ class _Gathering:
     def of(cls, view: RunView) -> "_Gathering":
         names = known_reasons(view)
         names += [NOT_SELECTED] if NOT_SELECTED in _ledger(view).get("reasons", {}) else []
+        rules, ruled = RuleCounts(view), used_numbers(view)
+        duplicates = Duplicates(view, rules)
         return cls(
             view=view,
             language=_language(view),
             reasons=Reasons(names),
-            rules=RuleCounts(view),
-            sampled=Sampled(used_numbers(view)),
-            clusters=[Clusters(step) for step in _duplicate_steps(view)],
-            misses=near_misses(view),
+            rules=rules,
+            sampled=Sampled(list(dict.fromkeys([*ruled, *duplicates.numeric]))),
+            ruled=ruled,
+            duplicates=duplicates,
             kept=Lowest(KEPT_SHOWN),
             by_reason={name: Lowest(REASON_SHOWN) for name in names},
             poison=Lowest(QUARANTINED_SHOWN),
@@ -124,27 +124,11 @@ class _Gathering:
         self.languages.add(table[self.language], fates_N, bytes_N)
         self.reasons.add(table["verdict.reasons"], bytes_N, table["source"])
         self.rules.add(table)
-        for clusters in self.clusters:
-            clusters.add(index, table, fates_N == 0)
-        for misses in self.misses.values():
-            misses.add(index, table)
         drawn_N = draw(SEED, "report", table["doc_id"])
+        self.duplicates.add(index, table, fates_N, drawn_N)
         self._choose(index, table, fates_N, drawn_N)
         columns = [numbers(table[c]) for c in self.sampled.columns]
         self.sampled.add(drawn_N, np.stack(columns, axis=1) if columns else np.empty((0, 0)))
-
-    def find_twins(self) -> None:
-        """The members of the largest clusters, and the other document of each pair near the threshold."""
-        self.members = {c.step: Members(c.step, c.names()) for c in self.clusters}
-        wanted = pa.array(sorted({i for m in self.misses.values() for i in m.wanted()}), pa.string())
-        columns = ["verdict.keep", *(m.column for m in self.members.values())]
-        for index, shard in enumerate(self.view.shards if self.clusters else ()):
-            table = self.view.read(shard, columns)
-            kept_N = table["verdict.keep"].to_numpy()
-            for members in self.members.values():
-                members.add(index, table, kept_N)
-            there = np.flatnonzero(pc.is_in(table["doc_id"], wanted).to_numpy(zero_copy_only=False))
-            self.others |= {table["doc_id"][row].as_py(): Place(index, row) for row in there.tolist()}
 
     def second_pass(self, index: int, histograms: list[Histogram]) -> None:
         """Count a shard's values into bins."""
@@ -158,7 +142,10 @@ class _Gathering:
         """An empty histogram for each column, its edges chosen from the sample."""
         return [
             binned(
-                c, self.sampled.values(c), self.rules.thresholds(c), whole=pa.types.is_integer(self.view.fields[c].type)
+                c,
+                self.sampled.values(c),
+                [*self.rules.thresholds(c), *self.duplicates.thresholds(c)],
+                whole=pa.types.is_integer(self.view.fields[c].type),
             )
             for c in self.sampled.columns
         ]
@@ -172,15 +159,18 @@ class _Gathering:
             **{key: notes.get(key.encode(), b"").decode() for key in ("unit", "better", "doc")},
             "min": low,
             "max": high,
-            "thresholds": self.rules.marks(histogram.column),
+            "thresholds": [*self.duplicates.marks(histogram.column), *self.rules.marks(histogram.column)],
         }
 
+    def duplicates_json(self, histograms: list[Histogram]) -> dict[str, Any]:
+        """What is said of duplicates, each step with the histogram of its own column."""
+        by_column = {h.column: h for h in histograms}
+        return self.duplicates.json(lambda column: self.histogram_json(by_column[column]), _ledger(self.view))
+
     def chosen_documents(self) -> dict[str, Any]:
-        """Samples by fate and reason, and the duplicate clusters with a member each; each shard is read once."""
+        """Samples by fate and reason; each shard is read once."""
         wanted = [self.kept, self.poison, *self.by_reason.values()]
-        places = {p for lowest in wanted for p in lowest.places()} | {p for c in self.clusters for p in c.places()}
-        places |= {p for c in self.clusters for name in c.names() for p in self.members[c.step].places(name)}
-        places |= {p for m in self.misses.values() for p in m.places()} | set(self.others.values())
+        places = {p for lowest in wanted for p in lowest.places()}
         order = sorted(places, key=lambda p: (p.shard, p.row))
         found = dict(zip(order, documents(self.view, order, CHARACTERS), strict=True))
         return {
@@ -188,16 +178,7 @@ class _Gathering:
                 "kept": [found[p] for p in self.kept.places()],
                 "rejected": {name: [found[p] for p in low.places()] for name, low in self.by_reason.items()},
                 "quarantined": [found[p] for p in self.poison.places()],
-            },
-            "duplicates": [
-                {
-                    **c.json(found, self.members[c.step]),
-                    "counts": (_ledger(self.view).get("steps", {}).get(c.step) or {}).get("counts", {}),
-                    "threshold": self.misses[c.step].threshold if c.step in self.misses else None,
-                    "near_misses": self.misses[c.step].json(found, self.others) if c.step in self.misses else [],
-                }
-                for c in self.clusters
-            ],
+            }
         }
 
     def _choose(
@@ -214,10 +195,8 @@ class _Gathering:
         lowest.offer(index, drawn_N[rows], rows)
 
     def _columns(self) -> list[str]:
-        wanted = [c for clusters in self.clusters for c in clusters.columns]
-        wanted += [c for misses in self.misses.values() for c in misses.columns]
-        columns = ["verdict.fate", "verdict.reasons", "source", self.language, *wanted, *self.rules.columns()]
-        return list(dict.fromkeys([*columns, *self.sampled.columns, "verdict.text_bytes"]))
+        columns = ["verdict.fate", "verdict.reasons", "source", self.language, *self.rules.columns()]
+        return list(dict.fromkeys([*columns, *self.duplicates.columns, *self.sampled.columns, "verdict.text_bytes"]))
 
 
 def _lengths(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -230,29 +209,6 @@ def _language(view: RunView) -> str:
     """The measured language where a step measures one, else the declared one."""
     steps = [step.name for step in view.plan.steps if step.stage.kind == "language"]
     return f"{steps[-1]}.code" if steps else "lang"
-
-
-def _duplicate_steps(view: RunView) -> list[str]:
-    """Steps that write `cluster` and `cluster_size`."""
-    steps = dict.fromkeys(name.rpartition(".")[0] for name in view.fields)
-    return [s for s in steps if {f"{s}.cluster", f"{s}.cluster_size"} <= set(view.fields)]
-
-
-def near_misses(view: RunView) -> dict[str, NearMisses]:
-    """For each step that measures how alike documents are, the pairs around its threshold."""
-    found = {}
-    for step in _duplicate_steps(view):
-        stage = view.plan.step(step).stage
-        for leaf in SIMILARITIES:
-            if {f"{step}.{leaf}", f"{step}.nearest"} <= set(view.fields):
-                found[step] = NearMisses(step, leaf, _threshold(stage))
-    return found
-
-
-def _threshold(stage: Any) -> float:
-    """The similarity at which a stage links two documents."""
-    epsilon = getattr(stage, "epsilon", None)
-    return float(1 - epsilon if epsilon is not None else getattr(stage, "least", 0.8))
 
 
 def _ledger(view: RunView) -> Mapping[str, Any]:

@@ -1,6 +1,10 @@
-"""Clusters of copies: how many there are of which size, and the largest ones."""
+"""What a report says of duplicates: of every step its clusters, the largest side by side, and the pairs near its threshold.
 
-import math
+The first pass counts and chooses; one more over narrow columns finds the members of the chosen clusters and the other
+document of each chosen pair; text is read of these few alone.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,97 +12,95 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.report.twins import Members, side_by_side
+from pipelines.chance import draw
+from pipelines.duplicate_steps import duplicate_steps, span_steps
+from pipelines.report.cards import cards
+from pipelines.report.duplicate_step import StepReport
+from pipelines.report.repeats import Repeats
+from pipelines.report.rules import RuleCounts
 from pipelines.sample import Place
+from pipelines.view import RunView
 
-LARGEST = 10
-_SIZE_BINS = 48  # powers of two: more than any corpus has
+SEED = 0
+#: Characters of a document with repeated spans that are read to find one.
+_SEARCHED = 200_000
 
 
-class Clusters:
-    """Sizes of the clusters of one step. Bounded: counts by power of two, and the ten largest clusters.
+class Duplicates:
+    """The duplicates of one run, gathered with the passes of `collect`. Bounded, as every part of it is."""
 
-    A cluster of size s is seen s times, so each sighting counts 1/s of a cluster.
-    """
-
-    def __init__(self, step: str) -> None:
-        self.step = step
-        self._documents = np.zeros(_SIZE_BINS, np.int64)
-        self._clusters = np.zeros(_SIZE_BINS)
-        self._kept = np.zeros(_SIZE_BINS, np.int64)
-        self._largest: dict[Any, tuple[int, Place]] = {}
+    def __init__(self, view: RunView, rules: RuleCounts) -> None:
+        self._view = view
+        self._repeats = [Repeats(view, name) for name in span_steps(view)]
+        self._steps = [StepReport(view, step, rules) for step in duplicate_steps(view)]
 
     @property
-    def columns(self) -> tuple[str, str]:
-        """Full names of the columns read."""
-        return f"{self.step}.cluster", f"{self.step}.cluster_size"
+    def columns(self) -> list[str]:
+        """Full names of the columns that the first pass reads."""
+        found = [c for step in self._steps for c in step.columns]
+        return list(dict.fromkeys([*found, *(c for repeats in self._repeats for c in repeats.columns)]))
 
-    def add(self, shard: int, table: pa.Table, kept_N: npt.NDArray[np.bool_]) -> None:
-        """Count the rows of a shard."""
-        name, size_name = self.columns
-        rows = np.flatnonzero(pc.is_valid(table[size_name]).to_numpy())
-        size_N = table[size_name].to_numpy()[rows].astype(np.int64)
-        bin_N = np.frexp(size_N.astype(np.float64))[1] - 1
-        self._documents += np.bincount(bin_N, minlength=_SIZE_BINS)
-        self._clusters += np.bincount(bin_N, weights=1 / size_N, minlength=_SIZE_BINS)
-        self._kept += np.bincount(bin_N[kept_N[rows]], minlength=_SIZE_BINS)
-        self._grow(shard, table[name], rows, size_N)
+    @property
+    def numeric(self) -> list[str]:
+        """Columns that have a histogram."""
+        found = [step.similarity for step in self._steps if step.similarity]
+        return [*found, *(repeats.fraction for repeats in self._repeats)]
 
-    def _grow(
-        self, shard: int, names: pa.ChunkedArray, rows: npt.NDArray[np.int64], size_N: npt.NDArray[np.int64]
-    ) -> None:
-        """Take the largest clusters of a shard into the list: size by size, until the list could not change."""
-        floor = min((s for s, _ in self._largest.values()), default=0) if len(self._largest) == LARGEST else 1
-        sizes = np.unique(size_N[size_N > max(1, floor)])[::-1][:LARGEST]
-        if not len(sizes):
+    def thresholds(self, column: str) -> list[float]:
+        """Where a column's step links documents."""
+        return [mark["resolved"][0]["value"] for mark in self.marks(column)]
+
+    def marks(self, column: str) -> list[dict[str, Any]]:
+        """The same as marks on a histogram."""
+        return [step.mark for step in self._steps if step.mark and step.similarity == column]
+
+    def add(self, shard: int, table: pa.Table, fates_N: npt.NDArray[np.int64], drawn_N: npt.NDArray[np.uint64]) -> None:
+        """Count and consider the rows of a shard."""
+        for step in self._steps:
+            step.add(shard, table, fates_N, drawn_N)
+        for repeats in self._repeats:
+            repeats.add(shard, table, fates_N, drawn_N)
+
+    def find(self) -> None:
+        """Find the chosen clusters' members and the chosen pairs' other documents."""
+        searches = [step.search() for step in self._steps if step.clusters]
+        columns = list(dict.fromkeys(c for members in searches for c in members.columns))
+        if not columns:
             return
-        chosen = rows[size_N >= sizes[-1]]
-        big = names.take(pa.array(chosen)).to_pylist()
-        for row, cluster, size in zip(chosen.tolist(), big, size_N[size_N >= sizes[-1]].tolist(), strict=True):
-            self._largest.setdefault(cluster, (size, Place(shard, row)))
-        order = sorted(self._largest.items(), key=lambda item: (-item[1][0], str(item[0])))
-        self._largest = dict(order[:LARGEST])
+        wanted = pa.array(sorted({pair.nearest for step in self._steps for pair in step.pairs()}), pa.string())
+        places: dict[str, Place] = {}
+        for index, shard in enumerate(self._view.shards):
+            table = self._view.read(shard, columns)
+            drawn_N = draw(SEED, "members", table["doc_id"])
+            for members in searches:
+                members.add(index, table, drawn_N)
+            rows = pc.indices_nonzero(pc.is_in(table["doc_id"], wanted)).to_pylist()
+            places |= {table["doc_id"][row].as_py(): Place(index, row) for row in rows}
+        for step in self._steps:
+            step.others = {pair.nearest: places[pair.nearest] for pair in step.pairs() if pair.nearest in places}
 
-    def places(self) -> list[Place]:
-        """The first member of each of the largest clusters."""
-        return [place for _, place in self._largest.values()]
+    def json(self, histogram: Callable[[str], dict[str, Any]], ledger: Mapping[str, Any]) -> dict[str, Any]:
+        """`duplicates`: steps that make clusters; `repeats`: within texts; `matches`: with an index of other corpora."""
 
-    def names(self) -> list[Any]:
-        """The largest clusters."""
-        return list(self._largest)
+        def whole(row: dict[str, Any], column: str | None) -> dict[str, Any]:
+            counts = dict((ledger.get("steps", {}).get(row["step"]) or {}).get("counts", {}))
+            drawn = None if column is None else histogram(column)
+            return {**row, "histogram": drawn, "counts": counts, "reasons": reasons_of(self._view, row["step"])}
 
-    def json(self, members: dict[Place, dict[str, Any]], chosen: Members | None = None) -> dict[str, Any]:
-        """The summary; `members` holds the documents at `places()` and at those of the chosen members."""
-        sizes = []
-        for i in np.flatnonzero(self._documents):
-            low, high = 2 ** int(i), 2 ** (int(i) + 1) - 1
-            documents, kept = int(self._documents[i]), int(self._kept[i])
-            sizes.append(
-                {
-                    "from": low,
-                    "to": high,
-                    "clusters": round(float(self._clusters[i])),
-                    "documents": documents,
-                    "kept": kept,
-                }
-            )
-        alone = int(self._documents[0])
-        clusters = math.fsum(self._clusters[1:])
-        largest = [
-            {
-                "cluster": str(c),
-                "size": s,
-                "member": members[p],
-                "members": side_by_side([members[q] for q in chosen.places(c)]) if chosen else [],
-            }
-            for c, (s, p) in self._largest.items()
-        ]
+        found = [(step, whole(step.json(), step.similarity)) for step in self._steps]
         return {
-            "step": self.step,
-            "documents": int(self._documents.sum()),
-            "alone": alone,
-            "clusters": round(clusters),
-            "in_clusters": int(self._documents[1:].sum()),
-            "sizes": sizes,
-            "largest": largest,
+            "duplicates": [row for step, row in found if step.clusters],
+            "repeats": [whole(self._repeated(r), r.fraction) for r in self._repeats],
+            "matches": [row for step, row in found if not step.clusters],
         }
+
+    def _repeated(self, repeats: Repeats) -> dict[str, Any]:
+        found = cards(self._view, repeats.places(), repeats.text, repeats.shown_columns, _SEARCHED)
+        return repeats.json(found)
+
+
+def reasons_of(view: RunView, step: str) -> list[str]:
+    """The reasons of the rules that read a column of the step, each once."""
+    plain = [rule.reason for rule in view.policy.plain if rule.column.rpartition(".")[0] == step]
+    chosen = [choice.reason for choice in view.policy.one_of if choice.cluster.rpartition(".")[0] == step]
+    return list(dict.fromkeys([*plain, *chosen]))

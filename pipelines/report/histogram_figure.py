@@ -99,7 +99,7 @@ def _bin(histogram: dict[str, Any], i: int, scale: _Scale, heights: _Heights, fl
 def _shade(mark: dict[str, Any], scale: _Scale, top: float) -> Markup:
     """The side that fails, where it is the same for every document."""
     places = [scale.x(r["value"]) for r in mark["resolved"]]
-    if not places or mark["per"] or mark["where"]:
+    if not places or mark["per"] or mark["where"] or mark.get("links"):
         return Markup("")
     if mark["test"] in ("ge", "gt"):
         left, right = _SIDE, min(places)
@@ -140,13 +140,15 @@ def _labels(marks: list[dict[str, Any]], scale: _Scale) -> tuple[list[tuple[int,
 
 
 def _label(mark: dict[str, Any]) -> str:
-    """`≥ 50`, `≤ p70 = 6.41`, `≤ p70 per lang.code`, `≥ 0.9 for some`."""
+    """`≥ 50`, `≤ p70 = 6.41`, `≤ p70 per lang.code`, `≥ 0.9 for some`, `linked ≥ 0.72`."""
     numbers = [r["value"] for r in mark["resolved"]]
     text = f"{SYMBOLS[mark['test']]} {value(mark['written'])}"
     if mark["per"]:
         text += f" per {mark['per']}"
     elif mark["written"] != numbers[0]:
         text += f" = {value(numbers[0])}"
+    if mark.get("links"):
+        text = f"linked {text}"
     return f"{text} for some" if mark["where"] else text
 
 

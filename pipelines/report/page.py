@@ -18,12 +18,37 @@ from pipelines import quantities
 from pipelines.report.histogram_figure import SYMBOLS, histogram_figure, in_roots
 from pipelines.report.sankey import sankey
 from pipelines.report.svg import bar
-from pipelines.report.twins import SHARED_WORDS
 from pipelines.visible import one_line, preview, visible
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 #: Rows of a long table that are shown before the rest is folded away.
 TABLE_ROWS = 12
+#: What steps count, in words; in the order in which they are told.
+COUNTED = {
+    "documents_without_tokens": "documents without a word, not compared",
+    "documents_without_vector": "documents without a vector, not compared",
+    "short_documents": "documents shorter than an n-gram, compared as a whole",
+    "buckets": "buckets of documents with equal bands",
+    "capped_buckets": "buckets too large to compare each with each",
+    "skipped_pairs": "pairs left out in them",
+    "compared_pairs": "pairs compared",
+    "linked_pairs": "pairs linked",
+    "vectors": "vectors",
+    "sample": "vectors that trained the k-means",
+    "cells": "cells of the k-means",
+    "duplicates": "documents over the step’s own threshold",
+    "paragraphs": "paragraphs or lines",
+    "compared_paragraphs": "paragraphs long enough to compare",
+    "repeated_paragraphs": "distinct paragraphs that are repeated",
+    "occurrences": "times that they occur in all",
+    "fingerprints": "fingerprints of passages",
+    "repeated_fingerprints": "fingerprints that are repeated",
+    "documents_read": "documents read again to compare them",
+    "passages": "passages compared",
+    "struck_passages": "passages that are repeated",
+    "duplicate_documents": "documents with a repeated passage",
+    "duplicate_bytes": "bytes in repeated passages",
+}
 
 
 def page(report: dict[str, Any]) -> str:
@@ -40,7 +65,6 @@ def page(report: dict[str, Any]) -> str:
             funnel=funnel(report),
             failing=_failing_columns(report),
             table_rows=TABLE_ROWS,
-            shared_words=SHARED_WORDS,
         )
     )
 
@@ -70,6 +94,17 @@ def rule_text(rule: dict[str, Any]) -> str:
         )
     found = rule["resolved"][0]["value"] if rule["resolved"] else None
     return text if found == shown else f"{text} = {quantities.value(found)}"
+
+
+def reason_id(report: dict[str, Any], reason: str) -> str:
+    """The anchor of a reason's row; made of its number, because a reason can be any text."""
+    return f"reason-{[row['reason'] for row in report['reasons']].index(reason)}"
+
+
+def counted(counts: dict[str, int]) -> list[tuple[str, int]]:
+    """What a step counted, in words: those of `COUNTED` first, others by their own name; not what is zero."""
+    known = [(label, counts[name]) for name, label in COUNTED.items() if counts.get(name)]
+    return [*known, *((name.replace("_", " "), n) for name, n in counts.items() if n and name not in COUNTED)]
 
 
 def _failing_columns(report: dict[str, Any]) -> dict[str, list[str]]:
@@ -107,6 +142,8 @@ def _environment() -> Environment:
         "histogram_figure": histogram_figure,
         "in_roots": in_roots,
         "rule_text": rule_text,
+        "reason_id": reason_id,
+        "counted": counted,
     }
     return environment
 

@@ -85,56 +85,66 @@ def shared_fraction(runs: Sequence[Run]) -> float:
     return sum(r.end - r.begin for r in runs if r.kind == "shared") / whole if whole else 0.0
 
 
-def parts(text: str, runs: Sequence[Run], beyond: int = 0) -> list[dict[str, Any]]:
+def pieces(text: str, runs: Sequence[Run], beyond: int = 0) -> list[dict[str, Any]]:
     """The runs as they are shown: long ones cut in the middle, and all of it cut after `SHOWN` characters.
 
-    A part has a `kind` and either `text` or, where it was cut, the number of `characters` left out. `beyond` counts
-    characters of the document after `text`, which were not compared.
+    A piece is `shared` or not and has `text` or, where that was cut, the number of `characters` left out; what is left
+    out at the end (with `beyond`, the characters of the document after `text`, which were not compared) is neither.
     """
     shown: list[dict[str, Any]] = []
     room, at = SHOWN, 0
-    for run in runs:
-        for part, length in _cut(text, run):
-            if room <= 0:
-                break
-            written = part.get("text")
-            if written is not None and len(written) > room:
-                part, length = {**part, "text": written[:room]}, room  # noqa: PLW2901 - what is left of it
-            shown.append(part)
-            room -= len(part.get("text", ""))
-            at += length
+    for begin, end, piece in (cut for run in runs for cut in _cut(text, run)):
+        if room <= 0:
+            break
+        length = min(end - begin, room) if "text" in piece else end - begin
+        shown.append({**piece, "text": text[begin : begin + length]} if "text" in piece else piece)
+        room -= length if "text" in piece else 0
+        at = begin + length
     left = len(text) - at + beyond
-    return [*shown, {"kind": "rest", "characters": left}] if left else shown
+    return [*shown, {"shared": None, "characters": left}] if left else shown
 
 
 def _joined(words: Words, shared: Sequence[bool]) -> Iterator[tuple[int, int]]:
-    """From the first word to the last of every run of shared words; what has no words belongs to the nearest run."""
-    begin, end = -1, 0
+    """From the first word to the last of every run of shared words, with the marks that stand close to them.
+
+    What has no words at the text's ends belongs to the nearest run.
+    """
+    begin, free = -1, 0
     for i, ((a, b), yes) in enumerate(zip(words.places, shared, strict=True)):
-        if yes:
-            begin, end = (a if i else 0) if begin < 0 else begin, b
-        elif begin >= 0:
-            yield begin, end
+        if yes and begin < 0:
+            begin = _outwards(words.text, a, -1, free) if i else 0
+        elif not yes and begin >= 0:
+            yield begin, _outwards(words.text, free, 1, a)
             begin = -1
+        free = b
     if begin >= 0:
         yield begin, len(words.text)
 
 
-def _cut(text: str, run: Run) -> Iterator[tuple[dict[str, Any], int]]:
-    """A run with its middle left out if it is long, each part with the characters that it stands for."""
+def _outwards(text: str, place: int, step: int, limit: int) -> int:
+    """The place, moved on to the next white space, to the limit at most."""
+    while place != limit and not text[place if step > 0 else place - 1].isspace():
+        place += step
+    return place
+
+
+def _cut(text: str, run: Run) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """A run as begin, end and piece; with its middle left out if it is long."""
     head, tail = _ENDS[run.kind]
-    head = max(head, _BEGINNING) if run.begin == 0 else head
-    head = head if run.end < len(text) else head + tail
-    tail = tail if run.end < len(text) else 0
+    if run.begin == 0:
+        head = max(head, _BEGINNING)
+    if run.end == len(text):
+        head, tail = head + tail, 0
+    shared = run.kind == "shared"
     if run.end - run.begin <= head + tail + _LEAST_CUT:
-        yield {"kind": run.kind, "text": text[run.begin : run.end]}, run.end - run.begin
+        yield run.begin, run.end, {"shared": shared, "text": text[run.begin : run.end]}
         return
     first = _at_a_space(text, run.begin + head)
     last = _at_a_space(text, run.end - tail) if tail else run.end
-    yield {"kind": run.kind, "text": text[run.begin : first]}, first - run.begin
-    yield {"kind": run.kind, "characters": last - first}, last - first
+    yield run.begin, first, {"shared": shared, "text": text[run.begin : first]}
+    yield first, last, {"shared": shared, "characters": last - first}
     if last < run.end:
-        yield {"kind": run.kind, "text": text[last : run.end]}, run.end - last
+        yield last, run.end, {"shared": shared, "text": text[last : run.end]}
 
 
 def _at_a_space(text: str, place: int) -> int:

@@ -115,6 +115,30 @@ def test_text_can_be_read_in_light_and_dark(opened, scheme, part):
     assert (ground > 0.5) == (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_shared_can_be_seen_and_read(opened, scheme):
+    page, _ = opened(1280, scheme)
+    part = "document.querySelector('#duplicates mark')"
+    tint = page.evaluate(f"getComputedStyle({part}).backgroundColor")
+    alpha = float(tint[:-1].rpartition(" " if "/" in tint else ",")[2])
+    over, under = (
+        channels(page, f"getComputedStyle({where}).backgroundColor") for where in (part, f"{part}.closest('section')")
+    )
+    ground = luminance([alpha * o + (1 - alpha) * u for o, u in zip(over, under, strict=True)])
+    text = luminance(channels(page, f"getComputedStyle({part}).color"))
+    assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
+    assert abs(ground - luminance(under)) > 0.01
+
+
+@pytest.mark.parametrize(("width", "columns"), [(380, 1), (1280, 2)])
+def test_members_of_a_cluster_stand_side_by_side_where_there_is_room(opened, width, columns):
+    page, _ = opened(width)
+    cards = page.locator("#duplicates details[open] .documents").first.locator("article")
+    places = [cards.nth(i).bounding_box() for i in range(cards.count())]
+    assert len({round(place["x"]) for place in places}) == columns
+    assert len(places) == 4
+
+
 def test_a_phone_gets_its_own_drawing_of_the_flow(opened):
     page, _ = opened(380)
     assert page.locator(".sankey.narrow").is_visible()

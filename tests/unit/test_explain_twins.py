@@ -18,7 +18,7 @@ PARAGRAPH = "المنخل يمرر الدقيق الناعم ويحتفظ بال
 
 def words(seed: int, n: int = 90) -> list[str]:
     draw = random.Random(seed)
-    return [f"{draw.choice(['sieve', 'мука', 'é', 'flour', '<b>'])}{draw.randrange(40)}x" for _ in range(n)]
+    return [f"{draw.choice(['sieve', 'мука', 'é', 'flour', 'βράση'])}{draw.randrange(40)}x" for _ in range(n)]
 
 
 def texts() -> dict[str, str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines.api import run
 from pipelines.report import collect, render, write
-from pipelines.report.duplicates import Clusters
+from pipelines.report.clusters import LARGEST, Clusters
 from pipelines.report.histogram import binned
 from pipelines.report.histogram_figure import histogram_figure
 from pipelines.report.page import funnel
@@ -248,16 +248,17 @@ def test_bins_hold_every_value_and_reach_every_threshold(values, thresholds, who
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=80), st.integers(1, 10))
-def test_clusters_are_counted_alike_however_rows_are_cut(names, cut):
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(1, 10), st.booleans())
+def test_clusters_are_counted_and_chosen_alike_however_rows_are_cut(names, cut, backwards):
     size = Counter(names)
-    table = pa.table({"d.cluster": [str(n) for n in names], "d.cluster_size": [size[n] for n in names]})
+    table = pa.table({"d.cluster": [f"{n:02}" for n in names], "d.cluster_size": [size[n] for n in names]})
     found = Clusters("d")
-    for i, start in enumerate(range(0, len(names), cut)):
+    starts = range(0, len(names), cut)
+    for start in reversed(starts) if backwards else starts:
         part = table.slice(start, cut)
-        found.add(i, part, np.ones(part.num_rows, bool))
-    answer = found.json({place: {} for place in found.places()})
+        found.add(part, np.ones(part.num_rows, bool))
+    answer = found.json()
     assert answer["clusters"] == sum(n > 1 for n in size.values())
     assert answer["in_clusters"] == sum(n for n in size.values() if n > 1)
-    largest = sorted((n for n in size.values() if n > 1), reverse=True)[:10]
-    assert [c["size"] for c in answer["largest"]] == largest
+    largest = sorted((-n, f"{name:02}") for name, n in size.items() if n > 1)[:LARGEST]
+    assert list(found.largest().items()) == [(name, -n) for n, name in largest]
