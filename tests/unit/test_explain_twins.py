@@ -40,7 +40,8 @@ def jaccard(a: str, b: str) -> float:
 @pytest.fixture(scope="module")
 def twins_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("explain-twins")
-    lines = [json.dumps({"id": name, "text": text}) for name, text in texts().items()]
+    records = [{"id": name, "text": text, "lang": "fr" if name == "copy" else "en"} for name, text in texts().items()]
+    lines = [json.dumps(record) for record in records]
     (folder / "a.jsonl").write_text("\n".join(lines[::2]))
     (folder / "b.jsonl").write_text("\n".join(lines[1::2]))
     spec = {
@@ -53,7 +54,10 @@ def twins_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "rough": {"kind": "near_duplicates", "of": "sketch", "threshold": 0.5},
             "parts": {"kind": "paragraph_duplicates"},
         },
-        "keep": [{"one_of": "copies.cluster", "by": "longest", "reason": "near-duplicate"}],
+        "keep": [
+            {"column": "lang", "in": ["en"], "on_null": "keep", "reason": "language"},
+            {"one_of": "copies.cluster", "by": "longest", "reason": "near-duplicate"},
+        ],
     }
     done = run(spec, store=folder / "store", options=Options("local", 1))
     return view(done["run"], store=folder / "store")
@@ -78,6 +82,13 @@ def test_the_nearest_and_the_one_that_stayed_can_be_two(twins_run):
 
     assert (found.nearest["id"], found.value, found.stays["id"]) == ("base", 1.0, "far")
     assert found.value_to_stays == pytest.approx(jaccard(texts()["copy"], texts()["far"]), abs=0.2)
+
+
+def test_a_member_that_another_rule_rejects_still_names_the_one_that_stayed(twins_run):
+    (twin,) = explain(twins_run, "copy").twins
+
+    assert (twin.status, twin.stays["id"], twin.size) == ("was not considered", "far", 4)
+    assert outcome(twins_run, "copy", "copies").reasons == []
 
 
 def test_a_twin_tells_where_it_came_from(twins_run):
