@@ -21,6 +21,9 @@ from pipelines.store import Store
 from stages.errors import StageError
 from stages.flow import Exchange, Place, Work, add_counts, pieces_of, settled, with_counts
 
+#: Raised when rounds send rows elsewhere or otherwise than before: half-done work of an older version is not gone on with.
+LAYOUT = 2
+
 #: What a program is for: work is done once for the same name, and thrown away when its results are sealed.
 Committed = Callable[[str, Sequence[Any]], Iterator[tuple[Any, Mapping[str, Any], bool]]]
 
@@ -207,7 +210,7 @@ class StoreFlow:
 
     def at(self, place: Place, name: str, work: Work, *inputs: Exchange, to: Place) -> Exchange:
         """See `stages.flow.Flow`."""
-        label = f"{self._work.inputs}.{len(self.addresses)}-{name}.{self._partitions}"
+        label = f"{self._work.inputs}.{LAYOUT}-{len(self.addresses)}-{name}.{self._partitions}"
         tasks = [
             Round(
                 self._store, work, site, _files(place, inputs), self.sites[to], self._address(f"{label}.{site.number}")

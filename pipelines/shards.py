@@ -149,12 +149,14 @@ def sidecar_schema(columns: pa.Schema) -> pa.Schema:
 
 
 def sidecar_writer(path: Any, columns: pa.Schema) -> pq.ParquetWriter:
-    """A writer with the one set of options that all sidecars share; equal rows give equal bytes."""
+    """A writer with the one set of options that all sidecars share; equal rows give equal bytes.
+
+    LZ4, as shards: sidecars are read by many later steps, and where most bytes are hashes nothing packs them.
+    """
     return pq.ParquetWriter(
         path,
         sidecar_schema(columns),
-        compression="zstd",
-        compression_level=1,
+        compression="lz4",
         use_dictionary=False,
         write_statistics=False,
     )

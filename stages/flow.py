@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 from numpy.typing import NDArray
 
 Place = Literal["shards", "partitions", "one"]
@@ -91,21 +90,19 @@ def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]
     return ((keys >> np.uint64(32)) * np.uint64(partitions) >> np.uint64(32)).astype(np.int64)
 
 
-def keys_of(values: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """A 64-bit hash of each value (text, bytes or a number), equal on every machine."""
-    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    encoded = whole.dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    words = encoded.dictionary.to_pylist()
-    hashes = np.fromiter((_hash(word) for word in words), np.uint64, len(words))
-    keys: NDArray[np.uint64] = hashes[encoded.indices.to_numpy(zero_copy_only=False)]
-    return keys
+def keys_of(values: pa.ChunkedArray | pa.Array) -> NDArray[np.uint64]:
+    """A 64-bit hash of each value (text, bytes or a number), equal on every machine and the same for all nulls."""
+    from stages.kernels.byte_hash import byte_hashes  # noqa: PLC0415 - numba is slow to import
 
-
-def _hash(value: Any) -> int:
-    data = value if isinstance(value, bytes) else str(value).encode()
-    return int(xxhash.xxh3_64_intdigest(data))
+    whole = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) and values.num_chunks else values
+    if not len(whole):
+        return np.empty(0, np.uint64)
+    if pa.types.is_fixed_size_binary(whole.type):
+        whole = whole.cast(pa.binary())
+    if not pa.types.is_binary(whole.type):
+        whole = whole.cast(pa.string())
+    keys = byte_hashes(whole.view(pa.string()))
+    return np.where(whole.is_valid().to_numpy(zero_copy_only=False), keys, np.uint64(0)) if whole.null_count else keys
 
 
 def place_of(shard: int | NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:

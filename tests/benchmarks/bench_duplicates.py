@@ -3,8 +3,9 @@
     bench_duplicates.py [--alone]
 
 Ours on TAMIS_BENCH_MB (1000) of text, the slow peers on the first TAMIS_BENCH_PEER_MB (100) of it, all with 14 bands of 8
-five-word hashes, on two workers: tamis and datatrove and Data-Juicer with two processes, rensa's loop on one core against
-one core of ours. Rates are megabytes of text a second and core, wall-clock. Start-up apart: from every tool's seconds, ours
+five-word hashes. Each peer is compared with ours on as many cores: datatrove and Data-Juicer with two processes against two
+workers, rensa's loop against one worker (cores of one processor slow each other, so a core of two is not a core alone).
+Rates are megabytes of text a second and core, wall-clock. Start-up apart: from every tool's seconds, ours
 too, those that it takes for a few documents are subtracted. All but datatrove, which takes minutes, run three times, and
 the fastest counts: other work on the machine can only slow a run.
 
@@ -63,7 +64,7 @@ class Pass:
     alone: set[str] = field(default_factory=set)
 
 
-def ours(folder: Path, store: Path) -> Pass:
+def ours(folder: Path, store: Path, workers: int = WORKERS) -> Pass:
     """The pass over one corpus."""
     clock = Clock()
     spec = {
@@ -72,7 +73,7 @@ def ours(folder: Path, store: Path) -> Pass:
         "measure": MEASURE,
         "keep": KEEP,
     }
-    done = run(spec, store=str(store), options=Options("local", WORKERS), watch=clock)
+    done = run(spec, store=str(store), options=Options("local", workers), watch=clock)
     signing = next(n for n in clock.first if n.startswith("sketch"))
     began, ended = clock.first[signing], clock.last["verdict"]
     measured = [n for n in clock.first if began <= clock.first[n] <= ended]
@@ -173,8 +174,21 @@ def compare(name: str, mine: Pass, peer: Pass, long: set[str]) -> None:
     print(f"  of {len(alone):,} texts that tamis finds alone it drops {len(alone & b) / len(alone):.4f}", flush=True)
 
 
-def against(names: list[str], rate: float, base: Path) -> None:
-    """Time the peers on their part of the corpus and print the ratios."""
+def rate_on(workers: int, folder: Path, size: int, base: Path) -> float:
+    """Megabytes of text that each of so many workers does in a second, the fastest of some passes, start-up apart."""
+    few = beginning(folder, base / f"few-{workers}")
+    starting = min(ours(few, base / f"few-{workers}-{i}", workers).seconds for i in range(ROUNDS))
+    whole = min((ours(folder, base / f"store-{workers}-{i}", workers) for i in range(ROUNDS)), key=lambda p: p.seconds)
+    seconds = whole.seconds - starting
+    text = (
+        f"{size / 1e6:.0f} MB, {workers} workers: tamis {seconds:.2f} s, and {starting:.2f} s to start; {whole.steps}"
+    )
+    print(text, flush=True)
+    return size / 1e6 / seconds / workers
+
+
+def against(names: list[str], rates: dict[int, float], base: Path) -> None:
+    """Time the peers on their part of the corpus and print the ratios to `rates`, by the number of workers."""
     small, peer_size = repeats(int(os.environ.get("TAMIS_BENCH_PEER_MB", "100")), 4)
     few = beginning(small, base / "few-small")
     mine, long = ours(small, base / "small"), long_ones(small)
@@ -189,9 +203,9 @@ def against(names: list[str], rate: float, base: Path) -> None:
             flush=True,
         )
         compare(title, mine, peer, long)
-        other = peer_size / 1e6 / seconds / cores
+        other, rate = peer_size / 1e6 / seconds / cores, rates[cores]
         figure(
-            "near-duplicate pass from shards to verdicts",
+            f"near-duplicate pass from shards to verdicts, {cores} workers",
             rate,
             theirs=round(other, 3),
             peer=title,
@@ -209,16 +223,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=work()) as temporary:
         base = Path(temporary)
         ours(repeats(8, 2)[0], base / "warm")
-        few = beginning(big, base / "few")
-        starting = min(ours(few, base / f"few-{i}").seconds for i in range(ROUNDS))
-        whole = min((ours(big, base / f"store-{i}") for i in range(ROUNDS)), key=lambda p: p.seconds)
-        seconds = whole.seconds - starting
-        rate = size / 1e6 / seconds / WORKERS
-        print(f"{size / 1e6:.0f} MB: tamis {seconds:.2f} s, and {starting:.2f} s to start; {whole.steps}", flush=True)
+        rates = {n: rate_on(n, big, size, base) for n in sorted({PEERS[name][2] for name in names}, reverse=True)}
         if "--alone" in sys.argv:
-            figure("near-duplicate pass from shards to verdicts", rate)
+            for workers, rate in rates.items():
+                figure(f"near-duplicate pass from shards to verdicts, {workers} workers", rate)
         else:
-            against(names, rate, base)
+            against(names, rates, base)
 
 
 if __name__ == "__main__":
