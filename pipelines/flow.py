@@ -210,7 +210,7 @@ class StoreFlow:
 
     def at(self, place: Place, name: str, work: Work, *inputs: Exchange, to: Place) -> Exchange:
         """See `stages.flow.Flow`."""
-        label = f"{self._work.inputs}.{LAYOUT}-{len(self.addresses)}-{name}.{self._partitions}"
+        label = f"{self._work.inputs}.{len(self.addresses)}-{name}.{self._partitions}.v{LAYOUT}"
         tasks = [
             Round(
                 self._store, work, site, _files(place, inputs), self.sites[to], self._address(f"{label}.{site.number}")
