@@ -4,11 +4,9 @@ Exit codes: 0 done, 2 the spec or the command is wrong, 3 the data, 4 a stage, 5
 """
 
 import io
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,10 +15,19 @@ import typer
 
 from pipelines import api
 from pipelines.cli_index import index
+from pipelines.commands.learn import learn
+from pipelines.commands.shared import (
+    Address,
+    AsJson,
+    EngineChoice,
+    EngineName,
+    StorePath,
+    Workers,
+    answer,
+    interruptible,
+)
 from pipelines.run import Options
 from stages.errors import SpecError, TamisError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="tamis",
@@ -31,14 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(index, name="index")
-
-
-class EngineName(StrEnum):
-    """Where the work runs."""
-
-    auto = "auto"
-    local = "local"
-    ray = "ray"
+app.add_typer(learn, name="learn")
 
 
 class Fate(StrEnum):
@@ -58,21 +58,12 @@ class Format(StrEnum):
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A YAML or JSON file.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix, or a spec's name.")]
-StorePath = Annotated[
-    str, typer.Option("--store", envvar="TAMIS_STORE", help="A folder or s3://bucket/prefix.", show_default=True)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field of the spec; may be repeated.")
 ]
 Roots = Annotated[
     list[str] | None, typer.Option("--root", help="Only read inputs below this folder or prefix; may be repeated.")
 ]
-EngineChoice = Annotated[
-    EngineName, typer.Option("--engine", help="Where the work runs; changes no byte of the result.")
-]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes at work; default: one for each core.", min=1)]
-Address = Annotated[str | None, typer.Option("--address", help="An existing Ray cluster, such as auto or host:6379.")]
 
 
 @app.command()
@@ -97,10 +88,10 @@ def run(  # noqa: PLR0913, PLR0917 - options of one command
 
     options = Options(engine.value, workers, address, tuple(roots) if roots else None, accept_changed_inputs)
     parsed = api.as_spec(spec, _changes(changes))
-    with _interruptible(), watching(quiet=as_json) as watch:
+    with interruptible(), watching(quiet=as_json) as watch:
         done = api.run(parsed, store=store, options=options, watch=watch)
     if as_json:
-        _print(done)
+        answer(done)
     else:
         show_run(console(), api.view(done["run"], store=store))
 
@@ -208,7 +199,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
     """
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 
-    with _interruptible(), watching(quiet=as_json) as watch:
+    with interruptible(), watching(quiet=as_json) as watch:
         options = Options(engine.value, workers, address)
         done = api.export(run, format=format.value, out=out, options=options, store=store, watch=watch)
     _show(done, as_json, lambda t: t.show_export(t.console(), done))
@@ -259,16 +250,6 @@ def doctor(as_json: AsJson = False) -> None:
     _show([c.json() for c in found] if as_json else found, as_json, lambda t: t.show_doctor(t.console(), found))
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Say what an interruption means, and end with its exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("tamis: interrupted; the same command goes on from here\n")
-        raise typer.Exit(INTERRUPTED) from None
-
-
 def _changes(given: list[str] | None) -> dict[str, Any]:
     from pipelines.spec import parse_change  # noqa: PLC0415 - only where something is changed
 
@@ -277,16 +258,11 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
 
 def _show(value: Any, as_json: bool, draw: Callable[[Any], None]) -> None:  # noqa: FBT001 - the flag of every command
     if as_json:
-        _print(value)
+        answer(value)
         return
     from pipelines import terminal  # noqa: PLC0415 - rich is for people
 
     draw(terminal)
-
-
-def _print(value: Any) -> None:
-    data = value.json() if hasattr(value, "json") else value
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def main() -> None:
@@ -314,7 +290,7 @@ def _exit_code() -> int:
         return error.code or 0
     except TamisError as error:
         if "--json" in sys.argv:
-            _print(error.problem())
+            answer(error.problem())
         sys.stderr.write(f"tamis: {error.message}\n")
         return error.exit_code
     except BrokenPipeError:

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import api
+from pipelines.commands.shared import AsJson, KindOfFile, StorePath, interruptible
 from pipelines.index.asking import Question
 from pipelines.index.commands import Banding, Storage, Taking
-
-INTERRUPTED = 130
 
 index = typer.Typer(
     help="Near-duplicate indexes: everything curated before, to be asked for twins.", no_args_is_help=True
@@ -34,20 +33,7 @@ class BackendName(StrEnum):
     bloom = "bloom"
 
 
-class SourceKind(StrEnum):
-    """What reads a file."""
-
-    jsonl = "jsonl"
-    parquet = "parquet"
-    text = "text"
-    warc = "warc"
-
-
 IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="The index's name in the store.")]
-StorePath = Annotated[
-    str, typer.Option("--store", envvar="TAMIS_STORE", help="A folder or s3://bucket/prefix.", show_default=True)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Corpus = Annotated[str | None, typer.Option("--corpus", help="The corpus's name in the index.")]
 Url = Annotated[
     str | None, typer.Option("--url", envvar="TAMIS_REDIS_URL", help="redis://host:port/database, for Redis.")
@@ -85,20 +71,17 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
 
     taking = Taking(fate.value, sketch, corpus)
     storage = Storage(backend.value if backend else None, url, capacity, false_positive_rate)
-    try:
-        with watching(quiet=as_json) as watch:
-            done = api.index_add(
-                index,
-                run,
-                store=store,
-                taking=taking,
-                banding=Banding(bands, rows, threshold),
-                storage=storage,
-                watch=watch,
-            )
-    except KeyboardInterrupt:
-        sys.stderr.write("tamis: interrupted; the index is as it was, and the same command begins again\n")
-        raise typer.Exit(INTERRUPTED) from None
+    advice = "the index is as it was, and the same command begins again"
+    with interruptible(advice), watching(quiet=as_json) as watch:
+        done = api.index_add(
+            index,
+            run,
+            store=store,
+            taking=taking,
+            banding=Banding(bands, rows, threshold),
+            storage=storage,
+            watch=watch,
+        )
     _show(done, as_json, lambda t, page: t.show_added(page, done))
 
 
@@ -110,9 +93,7 @@ def query(  # noqa: PLR0913, PLR0917 - options of one command
         float, typer.Option("--threshold", help="Only twins estimated at least so alike.", min=0, max=1)
     ] = 0.0,
     most: Annotated[int, typer.Option("-n", help="At most so many twins a document.", min=1, max=1000)] = 3,
-    kind: Annotated[
-        SourceKind | None, typer.Option("--kind", help="What reads the files; default: by their names.")
-    ] = None,
+    kind: KindOfFile = None,
     url: Url = None,
     store: StorePath = api.DEFAULT_STORE,
     as_json: AsJson = False,

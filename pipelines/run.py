@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.commit import committed
 from pipelines.engine import Engine, open_engine
 from pipelines.execute import Execution, failed
 from pipelines.export import export_run
+from pipelines.gather import run_packs
 from pipelines.ingest import IngestPack
 from pipelines.inputs import freeze, packs
 from pipelines.judge_run import judge_run
@@ -172,25 +172,9 @@ def ingest(running: Running) -> list[Shard]:
     Raises:
         DataError: a file changed since it was frozen, or too much of it is malformed.
     """
-    store, watch = running.store, running.watch
-    tasks = pack_tasks(store, running.plan, running.files)
-    records: list[dict[str, Any] | None] = []
-    waiting = []
-    for number, task in enumerate(tasks):
-        record = committed(store, task.folder, task.name)
-        records.append(None if record is None else record | {"cached": True})
-        if record is None:
-            waiting.append(number)
-    done = sum(r["bytes_in"] for r in records if r)
-    watch.step("ingest", len(tasks) - len(waiting), len(tasks), done)
-    if waiting:
-        for outcome in running.engine().each([tasks[n] for n in waiting]):
-            if outcome.failure is not None:
-                raise failed("ingest", outcome, None)
-            records[waiting[outcome.index]] = outcome.value | {"cached": False}
-            done += outcome.value["bytes_in"]
-            watch.step("ingest", sum(r is not None for r in records), len(tasks), done)
-    running.ingested = [r | {"source": t.source_name} for r, t in zip(records, tasks, strict=True) if r is not None]
+    tasks = pack_tasks(running.store, running.plan, running.files)
+    records = run_packs(running.store, tasks, running.engine, running.watch)
+    running.ingested = [r | {"source": t.source_name} for r, t in zip(records, tasks, strict=True)]
     _check_malformed(running)
     return [Shard.from_json(s) for r in running.ingested for s in r["shards"]]
 

@@ -2,24 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.file_kinds import sources_at
 from pipelines.index.backend import Backend
-from pipelines.inputs import PackFiles, freeze
+from pipelines.inputs import PackFiles
 from pipelines.progress import Watch
-from stages.catalog import parse
 from stages.index.manifest import Configuration
 from stages.sources.base import Source
 from stages.sources.rows import Malformed, Rows
 from stages.text.minhash import Minhash
 
-#: What reads a file, by the end of its name without compression; all others are JSON lines.
-KINDS = {".parquet": "parquet", ".txt": "text", ".text": "text", ".md": "text", ".warc": "warc"}
-COMPRESSED = (".gz", ".zst")
 #: Text that is held and signed together.
 _ROOM = 1 << 26
 
@@ -34,14 +30,6 @@ class Asked:
     matched: int = 0
     without_sketch: int = 0
     malformed: int = 0
-
-
-def kind_of(path: str) -> str:
-    """The kind of source that reads a file of that name."""
-    suffixes = [s.lower() for s in PurePosixPath(path).suffixes]
-    while suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return KINDS.get(suffixes[-1] if suffixes else "", "jsonl")
 
 
 def sketcher(configuration: Configuration) -> Minhash:
@@ -84,14 +72,8 @@ class Question:
 
 def _files(path: str, question: Question) -> Iterator[tuple[Source, PackFiles]]:
     """The files at a path, by the kind of source that reads them."""
-    whole = parse({"kind": "jsonl", "path": path}, "source", f"the path {path!r}")
-    assert isinstance(whole, Source)
-    table = freeze("query", whole)
-    kinds = np.array([question.kind or kind_of(p) for p in table["path"].to_pylist()], object)
-    for kind in dict.fromkeys(kinds.tolist()):
-        source = parse({"kind": kind, "path": path}, "source", f"the path {path!r}")
-        assert isinstance(source, Source)
-        yield source, PackFiles(table.filter(pa.array(kinds == kind)))
+    for source, table in sources_at("query", path, question.kind):
+        yield source, PackFiles(table)
 
 
 class _Looker:

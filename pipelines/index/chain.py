@@ -14,7 +14,8 @@ from pipelines.failpoints import failpoint
 from pipelines.store import Store, encode
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
-from stages.index.manifest import Manifest, manifest_path, newest, parse
+from stages.index.manifest import Manifest, manifest_path, parse
+from stages.versions import newest
 
 BEFORE_MANIFEST = "index.before_manifest"
 AFTER_MANIFEST = "index.after_manifest"

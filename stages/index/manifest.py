@@ -8,13 +8,14 @@ by its number: the numbers have no gaps.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.base import Files
 from stages.errors import SpecError, StorageError
 from stages.fingerprint import key
+from stages.versions import is_there, newest
 
 FORMAT = 1
 #: The permutations of every sketch: datasketch 2.0's 32-bit affine ones.
@@ -163,31 +164,9 @@ def checked_name(index: str) -> str:
     return index
 
 
-def newest(exists: Callable[[int], bool]) -> int:
-    """The highest number that exists among 1, 2, 3 ... without gaps; 0 where there is none. Asks O(log n) times."""
-    high = 1
-    while exists(high):
-        high *= 2
-    low = high // 2  # exists, or is 0
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if exists(middle) else (low, middle)
-    return low
-
-
 def newest_in(files: Files, index: str) -> tuple[str, Manifest] | None:
     """Path and content of the newest manifest of an index among the files of a store, or None where there is none."""
-
-    def exists(number: int) -> bool:
-        try:
-            files.local(manifest_path(index, number))
-        except StorageError as error:
-            if error.fields.get("absent") or "is missing" in error.message:
-                return False
-            raise
-        return True
-
-    number = newest(exists)
+    number = newest(lambda n: is_there(files, manifest_path(index, n)))
     if not number:
         return None
     path = manifest_path(index, number)

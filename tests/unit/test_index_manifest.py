@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from index_runs import CONFIGURATION
 
 from stages.errors import SpecError, StorageError
-from stages.index.manifest import Manifest, checked_name, newest, parse
+from stages.index.manifest import Manifest, checked_name, parse
+from stages.versions import newest
 
 
 @given(st.integers(0, 3000))

@@ -1,0 +1,65 @@
+"""Keeping what learners have fitted: files first, then the record that makes them true, then a version of the name."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.commit import Attempt
+from pipelines.store import Store
+from stages.artifacts import NAME, Artifact, artifact_key, commit_path, load, version_path
+from stages.errors import SpecError
+from stages.fingerprint import file_digest
+from stages.versions import newest
+
+
+def checked_name(name: str) -> str:
+    """Return a name for an artifact when it can be one.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if not NAME.match(name):
+        raise SpecError(f"an artifact cannot be called {name!r}; write letters, digits, '.', '_' and '-' (at most 80)")
+    return name
+
+
+def keep(
+    store: Store,
+    name: str,
+    kind: str,
+    files: Mapping[str, Path],
+    *,
+    identity: Mapping[str, Any],
+    card: Mapping[str, Any],
+) -> Artifact:
+    """Commit files as an artifact and make it the newest version of its name.
+
+    Equal content under one name is one artifact; the card of the first stays. `identity` is what the numbers depend on
+    beside the files (how words are made, say); `card` is for people: data, settings, metrics, cost.
+
+    Raises:
+        SpecError: it cannot have that name.
+        StorageError: the store cannot be written.
+    """
+    checked_name(name)
+    hashes = {role: file_digest(path) for role, path in files.items()}
+    wanted = artifact_key(kind, identity, hashes)
+    if store.size(commit_path(name, wanted)) is None:
+        with Attempt(store, f"artifacts/{name}", wanted) as attempt:
+            for role, path in files.items():
+                with attempt.file(f".{role}") as into:
+                    shutil.copyfile(path, into)
+            attempt.commit({"kind": kind, "identity": dict(identity), "roles": list(files), "card": dict(card)})
+    _name(store, name, wanted)
+    return load(store, name, wanted)
+
+
+def _name(store: Store, name: str, wanted: str) -> None:
+    """Make the artifact the newest version, unless it is already."""
+    while True:
+        number = newest(lambda n: store.size(version_path(name, n)) is not None)
+        if number and store.get_json(version_path(name, number))["key"] == wanted:
+            return
+        if store.create_json(version_path(name, number + 1), {"key": wanted}):
+            return
