@@ -168,6 +168,16 @@ class Execution:
         return True
 
     def _flow(self, work: Related) -> None:
+        flow = self.flow(work)
+        work.program.program(flow)
+        for shard, record, cached in flow.results:
+            self.results.add(work.name, shard.digest, Result.of(record, cached=cached))
+        self.results.notes[work.name] = {"counts": flow.counts, **flow.costs}
+        self._seal(work.name, work.folder, work.inputs)
+        self.sweep(flow.addresses)
+
+    def flow(self, work: Related) -> StoreFlow:
+        """A program's flow, whose rounds run on the engine and are watched."""
         count = _Count(self.watch, work.name)
 
         def committed_rounds(label: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str, Any], bool]]:
@@ -176,13 +186,7 @@ class Execution:
                 count.one()
                 yield found
 
-        flow = StoreFlow(self.store, self.shards, work, committed_rounds)
-        work.program.program(flow)
-        for shard, record, cached in flow.results:
-            self.results.add(work.name, shard.digest, Result.of(record, cached=cached))
-        self.results.notes[work.name] = {"counts": flow.counts, **flow.costs}
-        self._seal(work.name, work.folder, work.inputs)
-        self._sweep(flow.addresses)
+        return StoreFlow(self.store, self.shards, work, committed_rounds)
 
     def _all(self, name: str, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any, bool]]:
         """Every task with its commit record and whether it was there already."""
@@ -213,7 +217,7 @@ class Execution:
         self.store.delete(record_path(address.folder, address.name))
         return None
 
-    def _sweep(self, addresses: Iterable[Address]) -> None:
+    def sweep(self, addresses: Iterable[Address]) -> None:
         """Delete the shuffle's files; the sealed manifest no longer needs them."""
         for address in addresses:
             record = committed(self.store, address.folder, address.name)

@@ -6,6 +6,7 @@ not on the run's id, which stands in `manifest.json` only. Everything rejected g
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -13,12 +14,14 @@ from typing import Any, Protocol, cast
 from pipelines.commit import committed
 from pipelines.dataset_card import About, beside
 from pipelines.engine import Engine, open_engine
-from pipelines.export_file import COLUMNS, COUNTED, MAX_COUNTED, WriteExportFile
+from pipelines.execute import Execution
+from pipelines.export_columns import Columns
+from pipelines.export_file import COUNTED, MAX_COUNTED, CorpusOrder, Rows, WriteExportFile
+from pipelines.export_ordered import ORDERED, OrderedTexts
 from pipelines.export_places import MANIFEST, Found, InBucket, InFolder, InStore, Place, Target
 from pipelines.export_plan import KEEP, SIZE, File, FileNumbers, Part, files, pieces, wide
 from pipelines.plan import Plan
 from pipelines.progress import NullWatch, Watch
-from pipelines.results import Results
 from pipelines.runs import RunFolder
 from pipelines.shards import Shard
 from pipelines.store import Store, encode
@@ -60,6 +63,17 @@ class Request:
     shard_bytes: int
 
     @property
+    def columns(self) -> Columns:
+        """What is written of a document."""
+        return Columns.of_plan(self.plan)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The measured columns that an export reads."""
+        ordered = ORDERED if self.plan.order is not None else ()
+        return (*self.columns.measured, KEEP, SIZE, *ordered)
+
+    @property
     def key(self) -> str:
         """The same for the same run, format and cut."""
         identity = {"format": FORMAT, "run": self.run, "sink": self.sink.identity(), "shard_bytes": self.shard_bytes}
@@ -69,10 +83,7 @@ class Request:
 def export_run(
     folder: RunFolder,
     plan: Plan,
-    shards: Sequence[Shard],
-    results: Results,
-    engine: Callable[[], Engine],
-    watch: Watch,
+    execution: Execution,
 ) -> dict[str, Any]:
     """Export a run into its store: `exports/{name}/v{n}`, the same `v{n}` however often it is asked for.
 
@@ -86,8 +97,8 @@ def export_run(
     request = Request(folder.store, folder.run, plan, plan.spec.sink, plan.spec.write.shard_bytes)
     note = folder.path(f"export-{plan.spec.sink.kind}.json")
     place = (InStore if folder.store.is_local else InBucket)(folder.store, plan.spec.name, note)
-    paths = {s.digest: _sidecars(plan, results, s) for s in shards}
-    return export(request, _Verdicts(folder.store, shards, paths), place, engine, watch)
+    paths = {s.digest: execution.results.sidecars(s, request.measured) for s in execution.shards}
+    return export(request, _Verdicts(folder.store, execution.shards, paths), place, execution)
 
 
 def export_to(
@@ -108,9 +119,7 @@ def export_to(
     same = format == view.spec.sink.kind
     sink = view.spec.sink if same else cast("Sink", parse({"kind": format}, "sink", "--format"))
     request = Request(view.store, view.run, view.plan, sink, view.spec.write.shard_bytes)
-    measured = [view.text] if "." in view.text else []
-    listed = view.store.get_json(f"runs/{view.run}/shards.json")["shards"]
-    paths = {s["digest"]: {c: s["sidecars"][c.rpartition(".")[0]] for c in (*measured, KEEP, SIZE)} for s in listed}
+    paths = {s.digest: view.sidecars(s, request.measured) for s in view.shards}
     opened: list[Engine] = []
 
     def engine() -> Engine:
@@ -121,15 +130,11 @@ def export_to(
 
     try:
         place = InFolder(out.expanduser().resolve())
-        return export(request, _Verdicts(view.store, view.shards, paths), place, engine, watch or NullWatch())
+        execution = Execution(view.store, view.shards, view.spec.limits, engine, watch or NullWatch())
+        return export(request, _Verdicts(view.store, view.shards, paths), place, execution)
     finally:
         for started in opened:
             started.close()
-
-
-def _sidecars(plan: Plan, results: Results, shard: Shard) -> dict[str, str]:
-    measured = [plan.text] if "." in plan.text else []
-    return results.sidecars(shard, [*measured, KEEP, SIZE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +158,7 @@ class _Verdicts:
             yield Part(shard, paths, tuple(record["segments"]))
 
 
-def export(
-    request: Request, verdicts: _Verdicts, place: Place, engine: Callable[[], Engine], watch: Watch
-) -> dict[str, Any]:
+def export(request: Request, verdicts: _Verdicts, place: Place, execution: Execution) -> dict[str, Any]:
     """Write the kept documents to a place, unless they are there already.
 
     Raises:
@@ -167,52 +170,35 @@ def export(
         with place.staging(request.key) as target:
             found = place.find(request.key)  # a run beside this one may have been faster
             if found is None:
-                found = _write(request, verdicts, place, target, _Work(engine, watch))
+                found = _write(request, verdicts, place, target, execution)
     return _outcome(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Runs tasks and tells how far they are."""
-
-    engine: Callable[[], Engine]
-    watch: Watch
-
-    def all(self, tasks: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
-        """The position and the value of every task, as they come."""
-        if not tasks:
-            return
-        for outcome in self.engine().each(tasks):
-            if outcome.failure is not None:
-                if outcome.failure.error is not None:
-                    raise outcome.failure.error
-                message = f"the export failed: {outcome.failure.message}; run it again, finished files are kept"
-                raise StageError(message, step=STEP)
-            yield outcome.index, outcome.value
+def _all(execution: Execution, tasks: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
+    """The position and the value of every task, as they come."""
+    for outcome in execution.each(tasks):
+        if outcome.failure is not None:
+            if outcome.failure.error is not None:
+                raise outcome.failure.error
+            message = f"the export failed: {outcome.failure.message}; run it again, finished files are kept"
+            raise StageError(message, step=STEP)
+        yield outcome.index, outcome.value
 
 
-def _write(request: Request, verdicts: _Verdicts, place: Place, target: Target, work: _Work) -> Found:
+def _write(request: Request, verdicts: _Verdicts, place: Place, target: Target, execution: Execution) -> Found:
     counts = _Counts()
-    planned = _files(request, verdicts.parts(counts.add), work)
-    tasks = [
-        WriteExportFile(
-            store=request.store,
-            target=target,
-            sink=request.sink,
-            name=f"part-{number:05d}{request.sink.suffix}",
-            file=file,
-            shard_bytes=request.shard_bytes,
-            text=request.plan.text,
-        )
-        for number, file in enumerate(planned)
-    ]
-    records: list[dict[str, Any]] = [{}] * len(tasks)
-    done = nbytes = 0
-    work.watch.step(STEP, 0, len(tasks), 0)
-    for index, record in work.all(tasks):
-        records[index] = record
-        done, nbytes = done + 1, nbytes + record["text_bytes"]
-        work.watch.step(STEP, done, len(tasks), nbytes)
+    with _planned(request, verdicts, counts, execution) as planned:
+        tasks = [
+            WriteExportFile(target, request.sink, f"part-{n:05d}{request.sink.suffix}", documents, request.columns)
+            for n, documents in enumerate(planned)
+        ]
+        records: list[dict[str, Any]] = [{}] * len(tasks)
+        done = nbytes = 0
+        execution.watch.step(STEP, 0, len(tasks), 0)
+        for index, record in _all(execution, tasks):
+            records[index] = record
+            done, nbytes = done + 1, nbytes + record["text_bytes"]
+            execution.watch.step(STEP, done, len(tasks), nbytes)
     manifest = _manifest(request, records)
     about = About(request.plan.spec.name, request.run, counts.total(), _reasons(request.plan.policy))
     documents = beside(about, manifest, request.sink.suffix) | {MANIFEST: encode(manifest)}
@@ -220,12 +206,27 @@ def _write(request: Request, verdicts: _Verdicts, place: Place, target: Target, 
     return place.publish(request.key, [t.name for t in tasks], documents, {"cpu_seconds": cost})
 
 
-def _files(request: Request, parts: Iterable[Part], work: _Work) -> list[File]:
+@contextmanager
+def _planned(
+    request: Request, verdicts: _Verdicts, counts: "_Counts", execution: Execution
+) -> Iterator[Sequence[Rows]]:
     """The files of the export; a single empty one when nothing is kept."""
+    if request.plan.order is None:
+        found = _files(request, verdicts.parts(counts.add), execution)
+        yield [CorpusOrder(request.store, file, request.shard_bytes) for file in found]
+        return
+    for _ in verdicts.parts(counts.add):
+        pass
+    with OrderedTexts(execution, verdicts.paths, request.columns, request.shard_bytes) as texts:
+        ordered = texts.files(counts.total()["kept"])
+        yield ordered or [CorpusOrder(request.store, File(0, ()), request.shard_bytes)]
+
+
+def _files(request: Request, parts: Iterable[Part], execution: Execution) -> list[File]:
     placed = pieces(parts)
     positions = wide(placed, request.shard_bytes)
     looks = [FileNumbers(request.store, placed[p], request.shard_bytes) for p in positions]
-    full = {positions[index]: numbers for index, numbers in work.all(looks)}
+    full = {positions[index]: numbers for index, numbers in _all(execution, looks)}
     return files(placed, request.shard_bytes, full) or [File(0, ())]
 
 
@@ -237,7 +238,7 @@ def _manifest(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[st
         "name": request.plan.spec.name,
         "run": request.run,
         "kind": request.sink.kind,
-        "schema": [{"name": field.name, "type": str(field.type)} for field in COLUMNS],
+        "schema": request.columns.json(),
         "files": listed,
         "total": {
             "documents": sum(f["rows"] for f in listed),

@@ -7,11 +7,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.export_columns import Columns
 from pipelines.export_places import Target
 from pipelines.export_plan import File, Piece, kept_rows
 from pipelines.shards import batches
@@ -19,42 +20,28 @@ from pipelines.store import Store
 from stages.base import Sink
 from stages.errors import StorageError
 
-#: The columns of an exported document; `text` is the text that leaves.
-COLUMNS = pa.schema(
-    [
-        (name, pa.string())
-        for name in (
-            "doc_id",
-            "id",
-            "text",
-            "source",
-            "path",
-            "url",
-            "snapshot",
-            "domain",
-            "license",
-            "lang",
-            "meta",
-        )
-    ]
-)
 #: Columns whose values the dataset card counts, as long as they are few.
 COUNTED, MAX_COUNTED = ("source", "license", "lang"), 1000
 #: Longer values are counted by their beginning.
 MAX_COUNTED_CHARS = 64
 
 
+class Rows(Protocol):
+    """The documents of one file, in order; picklable."""
+
+    def rows(self, columns: Columns) -> Iterator[pa.RecordBatch]:
+        """The rows, some at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteExportFile:
-    """Writes one file; picklable, and gives the same bytes every time. Holds one row group and one group of the sink."""
+    """Writes one file; picklable, and gives the same bytes every time. Holds one batch and one group of the sink."""
 
-    store: Store
     target: Target
     sink: Sink
     name: str
-    file: File
-    shard_bytes: int
-    text: str
+    documents: Rows
+    columns: Columns
 
     def __call__(self) -> dict[str, Any]:
         """What the manifest says of the file: name, rows, bytes, text_bytes, sha256; and the counts for the card.
@@ -70,7 +57,7 @@ class WriteExportFile:
         local = self.target.scratch() / uuid.uuid4().hex
         try:
             with local.open("xb") as file:
-                self.sink.write(seen.watching(self._rows()), COLUMNS, file)
+                self.sink.write(seen.watching(self.documents.rows(self.columns)), self.columns.schema, file)
                 file.flush()
                 os.fsync(file.fileno())
             with local.open("rb") as file:
@@ -86,21 +73,29 @@ class WriteExportFile:
         assert found is not None, self.name
         return found
 
-    def _rows(self) -> Iterator[pa.RecordBatch]:
-        for piece in self.file.pieces:
-            yield from self._of_piece(piece)
 
-    def _of_piece(self, piece: Piece) -> Iterator[pa.RecordBatch]:
+@dataclass(frozen=True, slots=True)
+class CorpusOrder:
+    """The rows of a file whose documents are in the order of the corpus, from neighbouring stretches of shards."""
+
+    store: Store
+    file: File
+    shard_bytes: int
+
+    def rows(self, columns: Columns) -> Iterator[pa.RecordBatch]:
+        """See `Rows`."""
+        for piece in self.file.pieces:
+            yield from self._of_piece(piece, columns)
+
+    def _of_piece(self, piece: Piece, columns: Columns) -> Iterator[pa.RecordBatch]:
         wanted = {}
         for group, rows, numbers in kept_rows(self.store, piece, self.shard_bytes):
             own = rows[numbers == self.file.number]
             if len(own):
                 wanted[group] = pa.array(own)
-        read = [self.text if name == "text" else name for name in COLUMNS.names]
-        found = batches(self.store, piece.shard, read, piece.sidecars, wanted)
+        found = batches(self.store, piece.shard, columns.read, piece.sidecars, wanted)
         for rows, batch in zip(wanted.values(), found, strict=True):
-            taken = [batch[name].take(rows).cast(pa.string()) for name in read]
-            yield pa.RecordBatch.from_arrays(taken, schema=COLUMNS)
+            yield columns.of(batch.take(rows))
 
 
 class _Seen:

@@ -6,15 +6,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.among import KEEP, Among, Choice, Kept, PassesRules
 from pipelines.commit import committed, seal
 from pipelines.execute import Execution, failed
 from pipelines.flow import Related
-from pipelines.judging import Choosing, Judging, Verdict
+from pipelines.judging import SELECTED, Choosing, Judging, Verdict
 from pipelines.passes import Address
-from pipelines.plan import LEAVING, Plan
+from pipelines.plan import LEAVING, SELECT, Plan, Step
 from pipelines.results import Result
 from pipelines.shards import Shard, batches
 from pipelines.store import Store
+from pipelines.wiring import local_reads
+from stages.base import CorpusStage
 from stages.fingerprint import key
 from stages.quantiles import Counts, Percentiles, merge
 from stages.rules import Thresholds
@@ -71,17 +74,45 @@ def judge_run(execution: Execution, plan: Plan) -> Judgement:
     for i in range(choices):
         name = f"choice-{i}"
         choosing = Choosing(plan.policy, thresholds, i, {d: rows for d, rows in bad.items() if rows})
-        folder = f"steps/{name}-{plan.verdict_key}"
+        folder = f"steps/{name}-{plan.policy_key}"
         execution.relate(Related(name, folder, inputs, choosing, Choosing.schema, paths))
         for digest, result in execution.results.by_step.get(name, {}).items():
             paths[digest] = {**paths[digest], f"{name}.stays": result.path}
+    if plan.select is not None:
+        passing = PassesRules(plan.policy, thresholds, {d: rows for d, rows in bad.items() if rows})
+        _choose(execution, plan.select, passing, inputs, paths)
+        for digest, result in execution.results.by_step.get(SELECT, {}).items():
+            paths[digest] = {**paths[digest], SELECTED: result.path}
     tasks = []
     for shard in execution.shards:
         made = tuple(paths[shard.digest][f"choice-{i}.stays"] for i in range(choices))
-        task = Judging(plan.policy, thresholds, paths[shard.digest], bad[shard.digest], made)
+        task = Judging(
+            plan.policy, thresholds, paths[shard.digest], bad[shard.digest], made, selected=plan.select is not None
+        )
         name = _name(execution, plan, shard, corpus, thresholds, bad[shard.digest])
         tasks.append(Verdict(execution.store, shard, task, Address(plan.verdict_folder, name)))
     return Judgement(_judge_shards(execution, tasks), thresholds, execution.results.by_step.get(VERDICT, {}))
+
+
+def order_run(execution: Execution, plan: Plan) -> None:
+    """Give every kept document its position, where the spec orders them."""
+    if plan.order is None:
+        return
+    paths = {s.digest: execution.results.sidecars(s, [KEEP]) for s in execution.shards}
+    _choose(execution, plan.order, Kept(), execution.inputs([VERDICT]), paths)
+
+
+def _choose(
+    execution: Execution, step: Step, choice: Choice, inputs: str, paths: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Run the step of `select` or `order` over the documents of a choice; `paths` are the columns that it goes by."""
+    stage = step.stage
+    assert isinstance(stage, CorpusStage)
+    names = dict(zip(local_reads(stage), step.reads, strict=True))
+    sidecars = {s.digest: {**paths[s.digest], **execution.results.sidecars(s, step.reads)} for s in execution.shards}
+    whole = key([inputs, execution.inputs(step.corpus)])
+    program = Among(stage, choice)
+    execution.relate(Related(step.name, step.folder, whole, program, stage.schema(), sidecars, names))
 
 
 def _name(
@@ -89,7 +120,8 @@ def _name(
 ) -> str:
     """A verdict's name: the shard, and whatever else it depends on."""
     choices = [f"choice-{i}" for i in range(len(plan.policy.one_of))]
-    other = [execution.results.digest(n, shard.digest) for n in (*corpus, *choices)]
+    selection = [SELECT] if plan.select is not None else []
+    other = [execution.results.digest(n, shard.digest) for n in (*corpus, *choices, *selection)]
     if not other and not thresholds and not bad:
         return shard.digest
     return f"{shard.digest}.{key([other, dict(thresholds), list(bad)])}"
@@ -143,7 +175,7 @@ def _thresholds(execution: Execution, plan: Plan, inputs: str) -> Thresholds:
     requests = plan.policy.requests
     if not requests:
         return {}
-    path = f"{plan.verdict_folder}/manifests/thresholds-{inputs}.json"
+    path = f"{plan.policy_folder}/manifests/thresholds-{inputs}.json"
     known = execution.store.find_json(path)
     if known is None:
         state = Percentiles.start(requests, plan.fields())
@@ -160,6 +192,6 @@ def _thresholds(execution: Execution, plan: Plan, inputs: str) -> Thresholds:
             state = state.refine(counts)
         found = state.thresholds()
         values = {r.reason: found[r.request] for r in plan.policy.plain if r.request is not None}
-        known = seal(execution.store, plan.verdict_folder, f"thresholds-{inputs}", {"thresholds": values})
+        known = seal(execution.store, plan.policy_folder, f"thresholds-{inputs}", {"thresholds": values})
     result: Thresholds = known["thresholds"]
     return result

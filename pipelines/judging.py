@@ -47,6 +47,8 @@ VERDICT = pa.schema(
         column("text_bytes", pa.int64(), "bytes", doc="length of the text that leaves"),
     ]
 )
+#: What a selection writes.
+SELECTED = "select.selected"
 Mask = NDArray[np.bool_]
 
 
@@ -54,7 +56,8 @@ Mask = NDArray[np.bool_]
 class Judging:
     """What is needed to judge the rows of one shard; picklable.
 
-    `choices` are the paths of the sidecars of the choices made so far, in the policy's order.
+    `choices` are the paths of the sidecars of the choices made so far, in the policy's order; `selected` is whether
+    the selection has been made too, among what all of them keep.
     """
 
     policy: BoundPolicy
@@ -62,6 +65,7 @@ class Judging:
     sidecars: Mapping[str, str]
     quarantined: tuple[int, ...]
     choices: tuple[str, ...] = ()
+    selected: bool = False
 
     def columns(self) -> list[str]:
         """The columns that are read for the plain rules and the size of what leaves."""
@@ -75,12 +79,18 @@ class Judging:
             stays = batch[f"choice-{i}.stays"]
             chosen = pc.fill_null(pc.equal(stays, batch["doc_id"]), True).to_numpy(zero_copy_only=False)  # noqa: FBT003 - Arrow's argument
             rows.append(np.where(chosen, PASS, FAIL).astype(np.int8)[None, :])
-        return np.concatenate(rows)
+        status = np.concatenate(rows)
+        if not self.selected:
+            return status
+        chosen = batch[SELECTED].fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003 - Arrow's argument
+        gone = failing(status).any(axis=0)  # who was not to be chosen from is not rejected for it
+        return np.concatenate([status, np.where(chosen | gone, PASS, FAIL).astype(np.int8)[None, :]])
 
     def read(self, store: Store, shard: Shard, more: tuple[str, ...] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Row groups with every needed column, each with the number of its first row."""
         stays = {f"choice-{i}.stays": path for i, path in enumerate(self.choices)}
-        wanted = list(dict.fromkeys(["doc_id", "id", *self.columns(), *stays, *more]))
+        selected = (SELECTED,) if self.selected else ()
+        wanted = list(dict.fromkeys(["doc_id", "id", *self.columns(), *stays, *selected, *more]))
         start = 0
         for batch in batches(store, shard, wanted, {**self.sidecars, **stays}):
             yield start, batch

@@ -27,7 +27,8 @@ def ledger_of(
     steps = {name: source_line([r for r in ingested if r["source"] == name]) for name in sorted(plan.spec.sources)}
     for step in plan.steps:
         steps[step.name] = execution.results.total(step, execution.shards)
-    for name in (*(f"choice-{i}" for i in range(len(plan.policy.one_of))), VERDICT):
+    names = [*(f"choice-{i}" for i in range(len(plan.policy.one_of))), VERDICT, *(s.name for s in plan.choosers)]
+    for name in names:
         steps[name] = execution.results.total(name, execution.shards)
     malformed = sum(r["malformed"]["count"] for r in ingested)
     counts = judged.counts

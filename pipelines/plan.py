@@ -5,7 +5,7 @@ step, moving a corpus or adding workers changes no key, and changing a field cha
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
-from pipelines.wiring import Stages, end_of_chain, reads_of, resolved, with_companions, with_texts
+from pipelines.wiring import Stages, end_of_chain, local_reads, reads_of, resolved, with_companions, with_texts
 from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
@@ -25,6 +25,8 @@ from stages.text.text_bytes import TextBytes
 FORMAT = 1
 #: The step that measures the text that leaves, so that verdicts and exports are planned without reading text.
 LEAVING = "leaving"
+#: The steps of the sections of the same names.
+SELECT, ORDER = "select", "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +82,44 @@ class Plan:
     phases: tuple[Phase, ...]
     text: str
     policy: BoundPolicy
-    verdict_key: str
+    policy_key: str  # of the rules and what they read
+    verdict_key: str  # the same with the selection
+    select: Step | None
+    order: Step | None
     rule_files: Mapping[str, RuleFile]  # as they were read, by the name that the spec gives them
 
     @property
     def digest(self) -> str:
         """A key of the request and of everything that it names: rule files, models and stages as they are now."""
         keys = [[s.name, s.key] for s in self.steps]
+        keys += [[s.name, s.key] for s in self.choosers]
         export = [self.text, self.spec.sink.identity(), self.spec.write.shard_bytes]
         return key([self.spec.raw, dict(self.source_keys), keys, self.verdict_key, export])
 
+    @property
+    def choosers(self) -> tuple[Step, ...]:
+        """The steps of the sections `select` and `order`, which come after the rules."""
+        return tuple(s for s in (self.select, self.order) if s is not None)
+
     def step(self, name: str) -> Step:
         """The step of that name."""
-        return next(s for s in self.steps if s.name == name)
+        return next(s for s in (*self.steps, *self.choosers) if s.name == name)
 
     def fields(self) -> dict[str, pa.Field]:
         """Every measured or declared column by full name."""
         found = {f.name: f for f in DOCUMENT}
-        for step in self.steps:
+        for step in (*self.steps, *self.choosers):
             found |= step.columns()
         return found
 
     def source_folder(self, name: str) -> str:
         """Where the document shards of a source live."""
         return f"steps/{name}-{self.source_keys[name]}"
+
+    @property
+    def policy_folder(self) -> str:
+        """Where the resolved percentiles live."""
+        return f"steps/verdict-{self.policy_key}"
 
     @property
     def verdict_folder(self) -> str:
@@ -128,7 +144,7 @@ class Plan:
                     "companion_of": s.companion_of,
                     "writes": [_field_json(f) for f in s.stage.schema()],
                 }
-                for s in self.steps
+                for s in (*self.steps, *self.choosers)
             ],
             "verdict": {"key": self.verdict_key, "policy": self.policy.identity()},
         }
@@ -143,7 +159,8 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
 
     """
-    stages, owners = with_companions(resolved(with_texts(spec), files))
+    known = resolved(with_texts(spec), files)
+    stages, owners = with_companions(known)
     text = spec.write.text or end_of_chain(stages, "the export")
     stages[LEAVING] = TextBytes(text=text)
     owners[LEAVING] = "write"
@@ -153,6 +170,13 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
         fields |= step.columns()
     rule_files = _Remembered(load or loader(spec.folder))
     policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, rule_files)
+    policy_key = verdict_key = _policy_key(policy, steps)
+    chosen = _Choosers(known, list(steps), files)
+    select = chosen.step(SELECT, spec.select, policy_key)
+    if select is not None:
+        policy = replace(policy, selects=True)
+        verdict_key = key([policy_key, select.key])
+    order = chosen.step(ORDER, spec.order, verdict_key)
     return Plan(
         spec=spec,
         source_keys={name: key(source_identity(name, spec)) for name in spec.sources},
@@ -160,9 +184,48 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
         phases=tuple(_phases(steps)),
         text=text,
         policy=policy,
-        verdict_key=_verdict_key(policy, steps),
+        policy_key=policy_key,
+        verdict_key=verdict_key,
+        select=select,
+        order=order,
         rule_files=rule_files.found,
     )
+
+
+class _Choosers:
+    """The steps of `select` and `order`: corpus stages over what the policy keeps."""
+
+    def __init__(self, stages: Stages, steps: list[Step], files: Files | None) -> None:
+        self._stages, self._steps, self._files = stages, steps, files
+
+    def step(self, section: str, given: CorpusStage | None, judged: str) -> Step | None:
+        """The section's step, whose key holds that of what was judged before."""
+        if given is None:
+            return None
+        stage = given.resolve(self._stages)
+        stage = stage.located(self._files) if self._files is not None else stage
+        reads = local_reads(stage)
+        known = {f.name: f for f in DOCUMENT} | {c: f for s in self._steps for c, f in s.columns().items()}
+        for column in reads:
+            if column not in known:
+                raise SpecError(
+                    f"`{section}` reads {column!r}, which no step writes{did_you_mean(column, list(known))}",
+                    where=section,
+                    column=column,
+                )
+        by_name = {s.name: s for s in self._steps}
+        producers = {role: _producer(c, by_name) for role, c in _roles(section, stage, reads).items()}
+        parents = tuple(dict.fromkeys(c.rpartition(".")[0] for c in reads if "." in c))
+        step = Step(
+            name=section,
+            stage=stage,
+            key=key({"identity": stage.identity(), "reads": producers, "judged": judged}),
+            reads=reads,
+            parents=parents,
+            corpus=_corpus_behind(parents, by_name),
+        )
+        self._steps.append(step)
+        return step
 
 
 class _Remembered:
@@ -226,13 +289,13 @@ def _corpus_behind(parents: tuple[str, ...], steps: Mapping[str, Step]) -> tuple
 
 def _roles(name: str, stage: RowStage | CorpusStage, reads: tuple[str, ...]) -> dict[str, str]:
     """The columns read by what they are for: a field's name, or the companion's column."""
+    roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
+    rest = [c for c in reads if c not in roles.values()]
     if isinstance(stage, RowStage):
-        roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
-        rest = [c for c in reads if c not in roles.values()]
         return roles | {f"column {i}": c for i, c in enumerate(rest)}
     named = {getattr(stage, f): f for f in type(stage).step_references()}
-    found = {}
-    for column in reads:
+    found = roles
+    for column in rest:
         step, dot, leaf = column.rpartition(".")
         role = f"{named[step]}.{leaf}" if dot and step in named else column.removeprefix(f"{name}.")
         found[role] = column
@@ -276,7 +339,7 @@ def _sorted(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(by_name[n] for n in order)
 
 
-def _verdict_key(policy: BoundPolicy, steps: tuple[Step, ...]) -> str:
+def _policy_key(policy: BoundPolicy, steps: tuple[Step, ...]) -> str:
     by_name = {s.name: s for s in steps}
     columns = {c: _producer(c, by_name) for c in sorted({*policy.columns, f"{LEAVING}.bytes"})}
     return key({"policy": policy.identity(), "columns": columns})

@@ -20,7 +20,7 @@ from pipelines.export import export_run
 from pipelines.gather import run_packs
 from pipelines.ingest import IngestPack
 from pipelines.inputs import freeze, packs
-from pipelines.judge_run import judge_run
+from pipelines.judge_run import judge_run, order_run
 from pipelines.ledger import check_drop, ledger_of
 from pipelines.plan import Plan, Step, plan
 from pipelines.progress import NullWatch, Watch
@@ -99,7 +99,8 @@ def _complete(running: Running) -> dict[str, Any]:
         execution.phase(phase)
     judged = judge_run(execution, made)
     check_drop(judged.counts, made.spec.limits)
-    exported = export_run(running.folder, made, shards, execution.results, running.engine, running.watch)
+    order_run(execution, made)
+    exported = export_run(running.folder, made, execution)
     bad = quarantined(execution)
     result = {
         "run": running.folder.run,

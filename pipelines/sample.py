@@ -20,9 +20,9 @@ from pipelines.shards import Shard, batches
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
+from stages.rules import NOT_SELECTED
 
 FATES = ("kept", "rejected", "quarantined")
-NOT_SELECTED = "not-selected"
 #: Document columns that tell where a document came from.
 ORIGIN = ("id", "source", "path", "ordinal", "url", "lang", "license")
 
@@ -132,7 +132,8 @@ def value_columns(view: RunView) -> list[str]:
 def known_reasons(view: RunView) -> list[str]:
     """Every reason that the run's policy can give, in its order."""
     plain = [rule.reason for rule in view.policy.plain]
-    return list(dict.fromkeys([*plain, *(rule.reason for rule in view.policy.one_of)]))
+    selection = [NOT_SELECTED] if view.policy.selects else []
+    return list(dict.fromkeys([*plain, *(rule.reason for rule in view.policy.one_of), *selection]))
 
 
 def having(reasons: pa.ChunkedArray, reason: str) -> npt.NDArray[np.bool_]:
@@ -171,7 +172,7 @@ def _sample_quarantined(view: RunView, reason: str | None, n: int, seed: int) ->
 
 
 def _check_reason(view: RunView, fate: str, reason: str) -> None:
-    known = [*known_reasons(view), NOT_SELECTED]
+    known = known_reasons(view)
     if fate == "kept":
         raise SpecError("kept documents have no reason; leave --reason out or ask for --fate rejected", reason=reason)
     if reason not in known:

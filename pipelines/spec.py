@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
-from stages.catalog import did_you_mean, explain, parse
+from stages.catalog import corpus_stages, did_you_mean, explain, parse
 from stages.errors import SpecError
 from stages.rules import KeepEntry, parse_keep
 from stages.sources.base import MAX_INT64, Source
@@ -25,7 +25,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: What `poll` can wait: it counts milliseconds in 32 bits.
 MAX_SECONDS = 2_000_000
-RESERVED = ("verdict", "document", "source", "sources", "leaving", "export")
+RESERVED = ("verdict", "document", "source", "sources", "leaving", "export", "select", "order", "placing", "texts")
 
 
 class Write(BaseModel):
@@ -63,6 +63,8 @@ class Spec:
     sources: Mapping[str, Source]
     measure: Mapping[str, RowStage | CorpusStage]
     keep: tuple[KeepEntry, ...]
+    select: CorpusStage | None
+    order: CorpusStage | None
     write: Write
     sink: Sink
     limits: Limits
@@ -70,7 +72,19 @@ class Spec:
     folder: str
 
 
-SECTIONS = ("name", "source", "sources", "measure", "keep", "write", "limits", "max_quarantine", "max_drop")
+SECTIONS = (
+    "name",
+    "source",
+    "sources",
+    "measure",
+    "keep",
+    "select",
+    "order",
+    "write",
+    "limits",
+    "max_quarantine",
+    "max_drop",
+)
 
 
 def load(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spec:
@@ -121,6 +135,8 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
         sources=sources,
         measure=measure,
         keep=parse_keep(raw.get("keep") or []),
+        select=_chooser(raw, "select", "selected"),
+        order=_chooser(raw, "order", "position"),
         write=write,
         sink=sink,
         limits=limits,
@@ -192,6 +208,23 @@ def _measure(given: Any, sources: Mapping[str, Source]) -> dict[str, RowStage | 
         assert isinstance(stage, (RowStage, CorpusStage))
         steps[str(name)] = stage
     return steps
+
+
+def _chooser(raw: Mapping[str, Any], section: str, column: str) -> CorpusStage | None:
+    """The stage of the section `select` or `order`, which must write the column that the section is for."""
+    given = raw.get(section)
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise SpecError(f"`{section}` is {given!r}, not a mapping; write it as {{kind: ...}}", where=section)
+    stage = parse(given, "step", f"`{section}`")
+    if not isinstance(stage, CorpusStage) or column not in stage.schema().names:
+        able = [k for k, cls in corpus_stages().items() if column in cls.writes.names]
+        raise SpecError(
+            f"`{section}` has the kind {stage.kind!r}, which writes no column {column!r}; known: {', '.join(able)}",
+            where=section,
+        )
+    return stage
 
 
 def _write(given: Any) -> tuple[Write, Sink]:

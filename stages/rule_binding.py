@@ -17,6 +17,8 @@ Where = tuple[tuple[str, tuple[Scalar, ...]], ...]
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 #: `FIRST` keeps the first document of a cluster in the order of the corpus, `LONGEST` the one with most UTF-8 bytes.
 FIRST, LONGEST = "first", "longest"
+#: The reason of whatever passes every rule and is not chosen by `select`.
+NOT_SELECTED = "not-selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,13 @@ class BoundPolicy:
     plain: tuple[BoundRule, ...] = ()
     one_of: tuple[BoundOneOf, ...] = ()
     text: str = "text"  # the column that leaves: `longest` measures it
+    selects: bool = False  # whether a selection follows, among what every rule keeps
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The reason of each row of statuses, plain rules first; not unique."""
-        return (*(r.reason for r in self.plain), *(c.reason for c in self.one_of))
+        selection = (NOT_SELECTED,) if self.selects else ()
+        return (*(r.reason for r in self.plain), *(c.reason for c in self.one_of), *selection)
 
     @property
     def plain_columns(self) -> tuple[str, ...]:

@@ -9,7 +9,17 @@ Order: plain rules, then each `one_of` among what is left. A rule whose `where` 
 counted as not applicable; a null is none of the values that `where` allows, so the rule does not apply there.
 """
 
-from stages.rule_binding import FIRST, LONGEST, BoundOneOf, BoundPolicy, BoundRule, Request, bind, check_value
+from stages.rule_binding import (
+    FIRST,
+    LONGEST,
+    NOT_SELECTED,
+    BoundOneOf,
+    BoundPolicy,
+    BoundRule,
+    Request,
+    bind,
+    check_value,
+)
 from stages.rule_models import (
     SYMBOLS,
     TESTS,
@@ -43,6 +53,7 @@ __all__ = [
     "FIRST",
     "LONGEST",
     "NOT_APPLICABLE",
+    "NOT_SELECTED",
     "NULL_DROPPED",
     "NULL_KEPT",
     "PASS",

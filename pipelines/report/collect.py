@@ -20,7 +20,7 @@ from pipelines.report.headline import headline
 from pipelines.report.histogram import Histogram, Sampled, binned, numbers
 from pipelines.report.rules import RuleCounts, choices, used_numbers
 from pipelines.report.tally import FATES, ByGroup, Reasons
-from pipelines.sample import NOT_SELECTED, Lowest, documents, having, known_reasons
+from pipelines.sample import Lowest, documents, having, known_reasons
 from pipelines.view import RunView
 from stages.errors import DataError
 
@@ -97,7 +97,6 @@ class _Gathering:
     @classmethod
     def of(cls, view: RunView) -> "_Gathering":
         names = known_reasons(view)
-        names += [NOT_SELECTED] if NOT_SELECTED in _ledger(view).get("reasons", {}) else []
         rules, ruled = RuleCounts(view), used_numbers(view)
         duplicates = Duplicates(view, rules)
         return cls(

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from pipelines.commit import Attempt
 from pipelines.engine_local import LocalEngine
+from pipelines.execute import Execution
 from pipelines.export import Request, _Verdicts, export
-from pipelines.export_file import COLUMNS
+from pipelines.export_columns import DOCUMENT_COLUMNS
 from pipelines.export_places import InBucket, InStore, Place
 from pipelines.export_plan import KEEP, SIZE
 from pipelines.ingest import shard_writer
@@ -22,7 +23,7 @@ from pipelines.judging import VERDICT
 from pipelines.plan import plan
 from pipelines.progress import NullWatch
 from pipelines.shards import Shard, sidecar_schema, sidecar_writer
-from pipelines.spec import from_data
+from pipelines.spec import Limits, from_data
 from pipelines.store import Store
 from stages.base import Sink
 from stages.document import DOCUMENT, doc_id
@@ -99,7 +100,8 @@ def exported(
 ) -> dict[str, Any]:
     made, verdicts, name = run
     request = Request(verdicts.store, name, made, sink or Parquet(rows=7), shard_bytes)
-    return export(request, verdicts, place, lambda: engine, NullWatch())
+    execution = Execution(verdicts.store, verdicts.shards, Limits(), lambda: engine, NullWatch())
+    return export(request, verdicts, place, execution)
 
 
 def in_store(store: Store, run: Any) -> Place:
@@ -121,6 +123,6 @@ def cut(documents: Sequence[Document], shard_bytes: int) -> list[list[Document]]
     before = 0
     for document in documents:
         if document["keep"]:
-            files.setdefault(before // shard_bytes, []).append({n: document[n] for n in COLUMNS.names})
+            files.setdefault(before // shard_bytes, []).append({n: document[n] for n in DOCUMENT_COLUMNS})
             before += len(document["text"].encode())
     return [files[number] for number in sorted(files)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from export_runs import committed_run, content, cut, data, documents_of, exporte
 
 from pipelines.engine_local import LocalEngine
 from pipelines.export import Request
-from pipelines.export_file import COLUMNS
+from pipelines.export_columns import DOCUMENT_COLUMNS
 from pipelines.export_places import InFolder
 from pipelines.store import Store
 from stages.errors import SpecError, StorageError
@@ -85,7 +86,7 @@ def test_the_manifest_checksums_card_and_croissant_tell_what_is_there(store: Sto
     croissant = json.loads((folder / "croissant.json").read_bytes())
     listed = {f["name"]: f["sha256"] for f in croissant["distribution"] if f["@type"] == "cr:FileObject"}
     assert listed == sums
-    assert [f["name"] for f in croissant["recordSet"][0]["field"]] == COLUMNS.names
+    assert [f["name"] for f in croissant["recordSet"][0]["field"]] == list(DOCUMENT_COLUMNS)
 
 
 def test_when_everything_is_rejected_there_is_one_valid_file_without_documents(
@@ -97,7 +98,7 @@ def test_when_everything_is_rejected_there_is_one_valid_file_without_documents(
 
     (found,) = data(tmp_path / "out").values()
     assert pq.read_table(io.BytesIO(found)).to_pylist() == []
-    assert pq.read_schema(io.BytesIO(found)).equals(COLUMNS)
+    assert pq.read_schema(io.BytesIO(found)).equals(pa.schema([(n, pa.string()) for n in DOCUMENT_COLUMNS]))
     assert (result["documents"], result["bytes"], result["files"]) == (0, 0, 1)
 
 
@@ -110,7 +111,7 @@ def test_jsonl_holds_the_same_documents(store: Store, tmp_path: Path, engine: Lo
     for found in data(tmp_path / "out").values():
         with zstandard.ZstdDecompressor().stream_reader(found, read_across_frames=True) as reader:
             lines += [json.loads(line) for line in reader.read().decode().split("\n")[:-1]]
-    kept = [{n: d[n] for n in COLUMNS.names if d[n] is not None} for d in documents if d["keep"]]
+    kept = [{n: d[n] for n in DOCUMENT_COLUMNS if d[n] is not None} for d in documents if d["keep"]]
     assert lines == [d | {"meta": json.loads(d["meta"])} for d in kept]
 
 
@@ -191,13 +192,16 @@ def test_a_verdict_that_is_gone_is_an_error_that_says_what_to_do(store: Store, e
 DRIVER = """
 import pickle, sys
 from pipelines.engine_local import LocalEngine
+from pipelines.execute import Execution
 from pipelines.export import export
 from pipelines.progress import NullWatch
+from pipelines.spec import Limits
 if __name__ == "__main__":
     with open(sys.argv[1], "rb") as file:
         request, verdicts, place = pickle.load(file)
     with LocalEngine(1) as engine:
-        print(export(request, verdicts, place, lambda: engine, NullWatch())["path"])
+        execution = Execution(verdicts.store, verdicts.shards, Limits(), lambda: engine, NullWatch())
+        print(export(request, verdicts, place, execution)["path"])
 """
 
 
