@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
-from pipelines.wiring import Stages, end_of_chain, reads_of, resolved, with_companions, with_texts
+from pipelines.wiring import Pinned, Stages, end_of_chain, reads_of, resolved, with_companions, with_texts
 from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
@@ -124,6 +124,11 @@ class Plan:
                     "role": "row" if s.is_row else "corpus",
                     "key": s.key,
                     "identity": s.stage.identity(),
+                    **(
+                        {"pinned": s.stage.model_dump(mode="json", include=set(s.stage.pinned))}
+                        if s.stage.pinned
+                        else {}
+                    ),
                     "reads": list(s.reads),
                     "companion_of": s.companion_of,
                     "writes": [_field_json(f) for f in s.stage.schema()],
@@ -134,16 +139,22 @@ class Plan:
         }
 
 
-def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files | None = None) -> Plan:
+def plan(
+    spec: Spec,
+    load: Callable[[str], RuleFile] | None = None,
+    files: Files | None = None,
+    pinned: Pinned | None = None,
+) -> Plan:
     """The plan of a spec; `load` finds rule files elsewhere than in the package and beside the spec.
 
-    `files` are those of the store where the run will be; without them, what is in a store has no content hash.
+    `files` are those of the store where the run will be; without them, what is in a store has no content hash, unless
+    `pinned` says what an earlier plan found there.
 
     Raises:
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
 
     """
-    stages, owners = with_companions(resolved(with_texts(spec), files))
+    stages, owners = with_companions(resolved(with_texts(spec), files, pinned or {}))
     text = spec.write.text or end_of_chain(stages, "the export")
     stages[LEAVING] = TextBytes(text=text)
     owners[LEAVING] = "write"

@@ -74,6 +74,8 @@ class Stage(BaseModel):
     kind: str
     #: Bumped when the same fields give different numbers.
     version: ClassVar[int] = 1
+    #: Fields that `located` fills; a finished run keeps them, so that it is read as it was planned.
+    pinned: ClassVar[tuple[str, ...]] = ()
     #: Importable names and data files that `open` needs beyond the base installation, for `doctor` and the planner.
     requires: ClassVar[tuple[str, ...]] = ()
 
