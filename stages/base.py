@@ -120,6 +120,10 @@ class Stage(BaseModel):
         """
         return self
 
+    def unknowable(self) -> Mapping[str, str]:
+        """Columns that are null for every document, and why and what to do: no rule may read them."""
+        return {}
+
     def artifacts(self) -> dict[str, str]:
         """Content hashes of the models and lists that the numbers depend on, by role.
 
