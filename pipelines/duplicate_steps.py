@@ -28,7 +28,7 @@ class DuplicateStep:
 
     name: str
     kind: str
-    similarity: str | None  # the column, without the step's name; None where all of a cluster are equal
+    similarity: str | None  # the column, without the step's name; None where all are equal or none is known
     certainty: Certainty
     threshold: float | None  # the similarity from which on two documents are linked
     strict: bool  # whether a similarity equal to the threshold is not enough
@@ -36,6 +36,7 @@ class DuplicateStep:
     signature: str | None  # full name of the sketch's column
     ngram: int  # words of a shared n-gram that is worth showing
     clustered: bool  # whether it writes clusters
+    bloom: Mapping[str, Any] | None = None  # what was known of the index when it knows members alone, and its name
 
     def column(self, leaf: str) -> str:
         """Full name of one of the step's columns."""
@@ -51,6 +52,7 @@ class DuplicateStep:
             "threshold": self.threshold,
             "text": self.text,
             "ngram": self.ngram,
+            "bloom": None if self.bloom is None else dict(self.bloom),
         }
 
 
@@ -93,10 +95,11 @@ def _described(
     of = stages.get(getattr(stage, "of", ""))
     words = isinstance(of, Minhash) and of.unit == "word"
     certainty, threshold = _linking(stage)
+    bloom = _bloom(stage)
     return DuplicateStep(
         name=name,
         kind=stage.kind,
-        similarity=similarity,
+        similarity=similarity if bloom is None else None,
         certainty=certainty,
         threshold=threshold,
         strict=isinstance(stage, SemanticDuplicates),
@@ -104,7 +107,15 @@ def _described(
         signature=f"{getattr(stage, 'of', '')}.signature" if isinstance(of, Minhash) else None,
         ngram=of.ngram if isinstance(of, Minhash) and words else NGRAM,
         clustered=clustered,
+        bloom=bloom,
     )
+
+
+def _bloom(stage: Stage) -> dict[str, Any] | None:
+    """The Bloom filters that a step looks documents up in, as they were when the run was planned."""
+    if not isinstance(stage, IndexMatches) or stage.bloom is None:
+        return None
+    return {"index": stage.index, **stage.bloom}
 
 
 def _linking(stage: Stage) -> tuple[Certainty, float | None]:

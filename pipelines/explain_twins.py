@@ -53,6 +53,7 @@ class DuplicateOutcome:
     nearest: dict[str, Any] | None  # the most similar document: doc_id, id, where it came from, fate
     value: float | None  # the similarity to `nearest`
     corpus: str | None  # of an index: where `nearest` was added from
+    known: bool | None  # of an index that names no twin: whether it knows the document; None where it was not asked
     stays: dict[str, Any] | None  # the member of the cluster that stayed, where a choice was made among its members
     value_to_stays: float | None  # the similarity to it: the step's own where it is the nearest, else an estimate
     reasons: list[str]  # of the rules on this step's columns that reject the document
@@ -207,6 +208,7 @@ def _duplicate(
 ) -> DuplicateOutcome:
     nearest = record.get(step.column("nearest"))
     value = record.get(step.column(step.similarity)) if step.similarity else None
+    matches = record.get(step.column("matches")) if step.bloom else None
     stays = _stays(view, record, step, around)
     why = [reason for reason in reasons if reason in _reasons_of(view, step)]
     return DuplicateOutcome(
@@ -220,6 +222,7 @@ def _duplicate(
         nearest=None if nearest is None else around.document(nearest),
         value=value,
         corpus=record.get(step.column("corpus")),
+        known=None if matches is None else matches > 0,
         stays=None if stays is None else _known(record, around, stays),
         value_to_stays=_value_to(view, record, step, stays, around),
         reasons=why,

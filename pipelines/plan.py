@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
-from pipelines.wiring import Stages, end_of_chain, local_reads, reads_of, resolved, with_companions, with_texts
+from pipelines.wiring import Pinned, Stages, end_of_chain, local_reads, reads_of, resolved, with_companions, with_texts
 from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
@@ -140,6 +140,11 @@ class Plan:
                     "role": "row" if s.is_row else "corpus",
                     "key": s.key,
                     "identity": s.stage.identity(),
+                    **(
+                        {"pinned": s.stage.model_dump(mode="json", include=set(s.stage.pinned))}
+                        if s.stage.pinned
+                        else {}
+                    ),
                     "reads": list(s.reads),
                     "companion_of": s.companion_of,
                     "writes": [_field_json(f) for f in s.stage.schema()],
@@ -150,16 +155,22 @@ class Plan:
         }
 
 
-def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files | None = None) -> Plan:
+def plan(
+    spec: Spec,
+    load: Callable[[str], RuleFile] | None = None,
+    files: Files | None = None,
+    pinned: Pinned | None = None,
+) -> Plan:
     """The plan of a spec; `load` finds rule files elsewhere than in the package and beside the spec.
 
-    `files` are those of the store where the run will be; without them, what is in a store has no content hash.
+    `files` are those of the store where the run will be; without them, what is in a store has no content hash, unless
+    `pinned` says what an earlier plan found there.
 
     Raises:
         SpecError: an unknown column, a cycle, a type mismatch, a fork without a choice, or a missing model.
 
     """
-    known = resolved(with_texts(spec), files)
+    known = resolved(with_texts(spec), files, pinned or {})
     stages, owners = with_companions(known)
     text = spec.write.text or end_of_chain(stages, "the export")
     stages[LEAVING] = TextBytes(text=text)
@@ -171,7 +182,7 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
     rule_files = _Remembered(load or loader(spec.folder))
     policy = bind(spec.keep, fields, {s.name: s.stage for s in steps}, text, rule_files)
     policy_key = verdict_key = _policy_key(policy, steps)
-    chosen = _Choosers(known, list(steps), files)
+    chosen = _Choosers(known, list(steps), files, pinned or {})
     select = chosen.step(SELECT, spec.select, policy_key)
     if select is not None:
         policy = replace(policy, selects=True)
@@ -195,14 +206,14 @@ def plan(spec: Spec, load: Callable[[str], RuleFile] | None = None, files: Files
 class _Choosers:
     """The steps of `select` and `order`: corpus stages over what the policy keeps."""
 
-    def __init__(self, stages: Stages, steps: list[Step], files: Files | None) -> None:
-        self._stages, self._steps, self._files = stages, steps, files
+    def __init__(self, stages: Stages, steps: list[Step], files: Files | None, pinned: Pinned) -> None:
+        self._stages, self._steps, self._files, self._pinned = stages, steps, files, pinned
 
     def step(self, section: str, given: CorpusStage | None, judged: str) -> Step | None:
         """The section's step, whose key holds that of what was judged before."""
         if given is None:
             return None
-        stage = given.resolve(self._stages)
+        stage = given.resolve(self._stages).model_copy(update=dict(self._pinned.get(section, {})))
         stage = stage.located(self._files) if self._files is not None else stage
         reads = local_reads(stage)
         known = {f.name: f for f in DOCUMENT} | {c: f for s in self._steps for c, f in s.columns().items()}

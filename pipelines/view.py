@@ -51,7 +51,11 @@ class RunView:
             )
         request = folder.find("spec.json")
         rules = {name: parse_rule_file(fields, name) for name, fields in request["rules"].items()}
-        made = plan(from_data(request["spec"], Path(request["folder"])), rules.__getitem__)
+        pinned = {step["name"]: step.get("pinned", {}) for step in store.get_json(folder.path("plan.json"))["steps"]}
+        # JSON in a store has sorted keys, but the order of rewriting steps is their chain.
+        steps = request["spec"].get("measure") or {}
+        raw = request["spec"] | {"measure": {name: steps[name] for name in pinned if name in steps}}
+        made = plan(from_data(raw, Path(request["folder"])), rules.__getitem__, pinned=pinned)
         return cls.of(folder, made, ledger)
 
     @classmethod

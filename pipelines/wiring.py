@@ -1,6 +1,7 @@
 """How the steps of a spec hang together: which text each reads, which other steps it names, what comes with it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pipelines.spec import Spec
 from stages.base import CorpusStage, Files, RowStage
@@ -8,6 +9,8 @@ from stages.catalog import did_you_mean
 from stages.errors import SpecError
 
 Stages = dict[str, RowStage | CorpusStage]
+#: By step, what its stage found in the store when it was planned.
+Pinned = Mapping[str, Mapping[str, Any]]
 
 
 def _rewriters(stages: Mapping[str, RowStage | CorpusStage]) -> list[str]:
@@ -64,12 +67,12 @@ def _needs(name: str, stages: Stages) -> set[str]:
     return found
 
 
-def resolved(stages: Stages, files: Files | None) -> Stages:
-    """The stages, each with what it needs to know of the steps that it names and of the store."""
+def resolved(stages: Stages, files: Files | None, pinned: Pinned) -> Stages:
+    """The stages, each with what it needs to know of the steps that it names and of the store, or knew when it ran."""
     known: Stages = {}
     for name, stage in stages.items():
         _needs(name, stages)
-        found = stage.resolve(stages)
+        found = stage.resolve(stages).model_copy(update=dict(pinned.get(name, {})))
         known[name] = found.located(files) if files is not None else found
     return known
 

@@ -74,6 +74,8 @@ class Stage(BaseModel):
     kind: str
     #: Bumped when the same fields give different numbers.
     version: ClassVar[int] = 1
+    #: Fields that `located` fills; a finished run keeps them, so that it is read as it was planned.
+    pinned: ClassVar[tuple[str, ...]] = ()
     #: Importable names and data files that `open` needs beyond the base installation, for `doctor` and the planner.
     requires: ClassVar[tuple[str, ...]] = ()
 
@@ -117,6 +119,10 @@ class Stage(BaseModel):
 
         """
         return self
+
+    def unknowable(self) -> Mapping[str, str]:
+        """Columns that are null for every document, and why and what to do: no rule may read them."""
+        return {}
 
     def artifacts(self) -> dict[str, str]:
         """Content hashes of the models and lists that the numbers depend on, by role.

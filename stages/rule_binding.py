@@ -142,7 +142,8 @@ def bind(
     `text` is the end of the rewriting chain.
 
     Raises:
-        SpecError: an unknown column, step or rule file, a value that does not fit its column, or an ambiguous step.
+        SpecError: an unknown column, step or rule file, a value that does not fit its column, an ambiguous step, or a
+            column that has no values.
     """
     plain: list[BoundRule] = []
     choices: list[OneOf] = []
@@ -161,7 +162,18 @@ def bind(
     plain = [replace(rule, index=index) for index, rule in enumerate(plain)]
     _check_percentile_reasons(plain)
     chosen = tuple(_bind_choice(c, len(plain) + i, columns) for i, c in enumerate(choices))
-    return BoundPolicy(tuple(plain), chosen, text)
+    policy = BoundPolicy(tuple(plain), chosen, text)
+    _check_knowable(policy, steps)
+    return policy
+
+
+def _check_knowable(policy: BoundPolicy, steps: Mapping[str, Stage]) -> None:
+    """Refuse what would judge every document by a null."""
+    for column in policy.columns:
+        step, _, leaf = column.rpartition(".")
+        why = steps[step].unknowable().get(leaf) if step in steps else None
+        if why is not None:
+            raise SpecError(f"a rule reads {column!r}, which is null for every document: {why}", column=column)
 
 
 def _prefixes(files: Iterable[RuleFile]) -> dict[str, str]:

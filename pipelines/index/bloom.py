@@ -11,14 +11,13 @@ wrong answers as it was asked for and as it was measured.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipelines.commit import Attempt
 from pipelines.index.backend import TWINS, Added, Coming
@@ -28,16 +27,15 @@ from pipelines.progress import Watch
 from pipelines.store import Store
 from stages.errors import SpecError
 from stages.fingerprint import key
+from stages.index.filters import PRIME, BandFilters, filter_facts, filter_file, holds
 from stages.index.manifest import Configuration, Manifest
-from stages.index.segment import U32, U64, halves, sketches
+from stages.index.segment import U32, halves, sketches
 
 #: Invented sketches that the rate of wrong answers is measured with, and the sketches that they are made of.
 PROBES = 100_000
 SAMPLE = 1_024
 #: Fewer sketches give probes that may be true members.
 LEAST_SAMPLE = 64
-#: datasketch takes sums modulo this prime.
-_PRIME = np.uint64((1 << 61) - 1)
 _SAMPLE_FILE = "sample.npz"
 
 
@@ -88,11 +86,7 @@ class Bloom:
                 f"the Bloom index {self.index!r} cannot tell how alike documents are; leave out --threshold",
                 index=self.index,
             )
-        manifest = get(self.store, self.index)
-        keys = keys_of(signatures, manifest.configuration)
-        member = np.zeros(len(keys), bool)
-        for band, table in enumerate(self._open(manifest)):
-            member |= _members(table, keys[:, band])
+        member = BandFilters(self.store, get(self.store, self.index)).members(signatures)
         asked = pa.array(np.flatnonzero(member), pa.int64())
         nothing = [pa.nulls(len(asked), field.type) for field in list(TWINS)[1:]]
         return pa.Table.from_arrays([asked, *nothing], schema=TWINS)
@@ -112,24 +106,11 @@ class Bloom:
     def info(self) -> dict[str, Any]:
         """How many documents are in, how many fit, and how often an answer is wrong."""
         manifest = get(self.store, self.index)
-        place = manifest.place
         return {
-            "documents": place["documents"],
+            **filter_facts(manifest),
             "taken_down": 0,
-            "capacity": place["capacity"],
-            "bytes": sum(f["bytes"] for f in place["files"]),
-            "false_positive_rate": {
-                "nominal": place["false_positive_rate"],
-                "measured": place["measured"],
-                "probes": place["probes"],
-            },
+            "bytes": sum(f["bytes"] for f in manifest.place["files"]),
         }
-
-    def _open(self, manifest: Manifest) -> Iterator[Any]:
-        from pybloomfilter import BloomFilter  # type: ignore[import-not-found]  # noqa: PLC0415 - optional, and untyped
-
-        for band in range(manifest.configuration.bands):
-            yield BloomFilter.open(str(_local(self.store, manifest, f".band-{band}.bf")), mode="r")
 
     def _stored(self, manifest: Manifest, filters: "_Filters", added: int) -> dict[str, Any]:
         """Store the filters under a new name; gives what the manifest says of them."""
@@ -170,7 +151,7 @@ class _Filters:
         self._free = self._capacity - manifest.place.get("documents", 0)
         bands = manifest.configuration.bands
         for name in (f"band-{band}.bf" for band in range(bands)) if "files" in manifest.place else ():
-            shutil.copyfile(_local(store, manifest, f".{name}"), folder / name)
+            shutil.copyfile(filter_file(store, manifest, f".{name}"), folder / name)
         # A lookup asks every band, so each band may err less often.
         rate = -np.expm1(np.log1p(-manifest.place["false_positive_rate"]) / bands)
         self._lsh = MinHashLSHBloom(
@@ -178,7 +159,7 @@ class _Filters:
         )
         self._sample = _Sample(self._configuration.permutations)
         if "files" in manifest.place:
-            self._sample.load(_local(store, manifest, f".{_SAMPLE_FILE}"))
+            self._sample.load(filter_file(store, manifest, f".{_SAMPLE_FILE}"))
 
     @property
     def _tables(self) -> list[Any]:
@@ -193,7 +174,7 @@ class _Filters:
             keys = keys_of(signatures, self._configuration)
             there = np.ones(len(keys), bool)
             for band, table in enumerate(self._tables):
-                there &= _members(table, keys[:, band])
+                there &= holds(table, keys[:, band])
             known, added = known + int(there.sum()), added + int((~there).sum())
             if added > self._free:
                 raise SpecError(
@@ -201,7 +182,7 @@ class _Filters:
                     "make another one with a larger --capacity"
                 )
             for band, table in enumerate(self._tables):
-                table.update((keys[~there, band] % _PRIME).tolist())
+                table.update((keys[~there, band] % PRIME).tolist())
             self._sample.offer(batch["doc_id"].filter(pa.array(~there)), signatures[~there])
             seen, nbytes = seen + batch.num_rows, nbytes + batch.nbytes
             watch.step("index", min(seen, coming.documents - 1), coming.documents, nbytes)
@@ -216,7 +197,7 @@ class _Filters:
         keys = keys_of(probes, self._configuration)
         wrong = np.zeros(len(keys), bool)
         for band, table in enumerate(self._tables):
-            wrong |= _members(table, keys[:, band])
+            wrong |= holds(table, keys[:, band])
         return float(wrong.mean()), len(probes)
 
     def close(self) -> list[Path]:
@@ -263,14 +244,3 @@ class _Sample:
     def save(self, path: Path) -> None:
         """Write the sample."""
         np.savez(path, high=self._high, signatures=self._signatures)
-
-
-def _members(table: Any, keys: U64) -> NDArray[np.bool_]:
-    """Which keys a filter holds, as far as it knows."""
-    return np.fromiter((k in table for k in (keys % _PRIME).tolist()), bool, len(keys))
-
-
-def _local(store: Store, manifest: Manifest, suffix: str) -> Path:
-    """A local file of the filters."""
-    [path] = [f["path"] for f in manifest.place["files"] if f["path"].endswith(suffix)]
-    return store.local(path)

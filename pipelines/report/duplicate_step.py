@@ -11,6 +11,7 @@ from pipelines.report.cards import cards, side_by_side
 from pipelines.report.clusters import Clusters
 from pipelines.report.matches import Matches
 from pipelines.report.members import Members
+from pipelines.report.memberships import Memberships
 from pipelines.report.near_misses import NearMisses, Pair
 from pipelines.report.rules import RuleCounts
 from pipelines.report.shared_spans import COMPARED
@@ -28,7 +29,7 @@ class StepReport:
         self._view, self._step = view, step
         self.clusters = Clusters(step.name) if step.clustered else None
         self.similarity = step.column(step.similarity) if step.similarity else None
-        self._matches = None if step.clustered else Matches(step)
+        self._matches = None if step.clustered else Memberships(step) if step.bloom else Matches(step)
         ruled = rules.thresholds(self.similarity) if self.similarity else []
         threshold = step.threshold if step.threshold is not None else ruled[0] if ruled else None
         near = self.similarity and step.clustered and step.column("nearest") in view.fields

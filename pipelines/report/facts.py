@@ -36,11 +36,11 @@ def facts(view: RunView) -> dict[str, Any]:
     return {"steps": steps, "repeat": repeat}
 
 
-def ordered(value: Any) -> Any:
-    """The spec as people write it: the telling keys first, whatever order it was stored in."""
+def ordered(value: Any, *, as_given: bool = False) -> Any:
+    """The spec as people write it: the telling keys first, whatever order it was stored in; steps stay in theirs."""
     if isinstance(value, Mapping):
-        keys = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), key))
-        return {key: ordered(value[key]) for key in keys}
+        telling = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), key))
+        return {key: ordered(value[key], as_given=key == "measure") for key in (value if as_given else telling)}
     return [ordered(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -70,6 +70,8 @@ def section(parts: Sequence[RenderableType]) -> list[RenderableType]:
 
 
 def _cluster(found: DuplicateOutcome) -> str:
+    if found.known is not None:
+        return "known to the index, a Bloom filter, which names no twin" if found.known else "not known to the index"
     if found.cluster is None:
         return "not in a cluster" if found.corpus is None and found.nearest is None else "looked up"
     if found.size == 1:

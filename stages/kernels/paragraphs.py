@@ -13,7 +13,7 @@ from stages.kernels.arrow import buffers
 from stages.kernels.peek import inner, kernel, u8
 from stages.kernels.shingles import CHUNK, read_tokens
 from stages.kernels.sketch_folds import Folding, table
-from stages.kernels.sketch_tokens import WORDS
+from stages.kernels.sketch_tokens import WORDS, has_lettered_words
 
 _M = np.uint64(0xD6E8FEB86659FD93)
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -61,8 +61,8 @@ def _is_blank(data: int, lo: int, hi: int) -> bool:
 
 
 @inner()
-def _words_hash(data: int, lo: int, hi: int, end: int, t: int, out: Any, least: int) -> int:
-    """A 64-bit hash of the words of a span in order, 0 if they are fewer than `least`; never 0 otherwise."""
+def _words_hash(data: int, lo: int, hi: int, end: int, t: int, out: Any) -> int:
+    """A 64-bit hash of the words of a span in order, never 0."""
     h, total, i, state = _SEED, np.int64(0), lo, np.int64(WORDS)
     while i < hi:
         i, got, state = read_tokens(data, i, hi, end, t, state, out.ctypes.data)
@@ -70,8 +70,6 @@ def _words_hash(data: int, lo: int, hi: int, end: int, t: int, out: Any, least: 
             h = (h ^ out[k]) * _M
             h ^= h >> _32
         total += got
-    if total < least:
-        return np.uint64(0)
     h = (h ^ np.uint64(total)) * _M
     h ^= h >> _29
     return h | np.uint64(h == 0)
@@ -79,7 +77,10 @@ def _words_hash(data: int, lo: int, hi: int, end: int, t: int, out: Any, least: 
 
 @kernel()
 def _units(data: Any, offsets: Any, block: Any, paragraphs: bool, least: int) -> tuple[Any, Any, Any, Any]:  # noqa: FBT001 - numba takes no keywords
-    """Hashes, and begin and end in the text, of the units with enough words; where each text's are; how many in all."""
+    """Hashes, and begin and end in the text, of the units that are compared; where each text's are; how many in all.
+
+    Compared are those with at least `least` words that have a letter.
+    """
     address, t, end = data.ctypes.data, block.ctypes.data, data.shape[0]
     tokens = np.empty(CHUNK, np.uint64)
     documents = offsets.shape[0] - 1
@@ -103,16 +104,15 @@ def _units(data: Any, offsets: Any, block: Any, paragraphs: bool, least: int) ->
                 continue
             if open_ended:
                 bounds[n - 1, 1] = begin - lo
-            h = _words_hash(address, begin, stop, end, t, tokens, least)
             counts[d] += 1
-            open_ended = h != 0
+            open_ended = has_lettered_words(address, begin, stop, t, least)
             if not open_ended:
                 continue
             if n == room:
                 hashes = np.concatenate((hashes, np.empty(room, np.uint64)))
                 bounds = np.concatenate((bounds, np.empty((room, 2), np.int32)))
                 room *= 2
-            hashes[n], bounds[n, 0] = h, begin - lo
+            hashes[n], bounds[n, 0] = _words_hash(address, begin, stop, end, t, tokens), begin - lo
             n += 1
         if open_ended:
             bounds[n - 1, 1] = hi - lo
@@ -122,9 +122,10 @@ def _units(data: Any, offsets: Any, block: Any, paragraphs: bool, least: int) ->
 
 
 def units(texts: pa.Array, stage: Folding, unit: str, least: int) -> tuple[NDArray[Any], ...]:
-    """Of each text's units with at least `least` words: hashes (uint64), and begins and ends in bytes (int32, (n, 2)).
+    """Of each text's units that are compared: hashes (uint64), and begins and ends in bytes (int32, (n, 2)).
 
     Then where each text's begin among them (int64, one more than texts), and how many units each text has in all.
+    Compared are those with at least `least` words that have a letter: rows of figures, read as zeros, are all alike.
     """
     data, offsets = buffers(texts)
     return _units(data, offsets, table(stage), unit == "paragraph", least)

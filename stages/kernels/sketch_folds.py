@@ -2,8 +2,8 @@
 
 A table begins with two 64-bit switches (see `LOWER` and `FLAGS`). Then come the numbers of blocks of 64 code points and
 the blocks, of 64-bit entries, so that the last byte of a character's UTF-8 is its place in a block and the bytes before
-are the block's. An entry holds up to four bytes of UTF-8, their number (from bit 32) and the class (from bit 40). An
-entry of 0 separates tokens.
+are the block's. An entry holds up to four bytes of UTF-8, their number (from bit 32), whether it is a letter (bit 39)
+and the class (from bit 40). An entry of 0 separates tokens.
 """
 
 import functools
@@ -18,6 +18,8 @@ from stages.kernels import cache
 #: Classes. WORD extends a word, ALONE is a token of its own, MARK extends whatever it follows and begins nothing,
 #: SKIPPED is read as absent, ZERO is a digit that is read as 0, once for a run.
 SEPARATOR, WORD, ALONE, MARK, SKIPPED, ZERO = range(6)
+#: The bit of an entry that says that the character is a letter (Unicode's category L), and no number or mark.
+LETTER = 1 << 39
 #: Places of the switches in a table: what is or-ed into eight ASCII letters, and whether digits are letters alike and
 #: whether all other ASCII characters separate (a flag each).
 LOWER, FLAGS = 0, 1
@@ -113,7 +115,7 @@ def _entry(c: int, switches: tuple[bool, ...]) -> int:
     if kind in (SEPARATOR, SKIPPED):
         return kind << 40
     raw = folded.encode()
-    return int.from_bytes(raw, "little") | len(raw) << 32 | kind << 40
+    return int.from_bytes(raw, "little") | len(raw) << 32 | (LETTER if folded.isalpha() else 0) | kind << 40
 
 
 def fold(c: int, switches: tuple[bool, ...]) -> tuple[int, str]:

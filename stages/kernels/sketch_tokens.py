@@ -20,6 +20,7 @@ from stages.kernels.sketch_folds import (
     BLOCKS,
     ENTRIES,
     FLAGS,
+    LETTER,
     LOWER,
     MARK,
     PLAIN_DIGITS,
@@ -37,6 +38,7 @@ _8, _29, _32, _40 = np.uint64(8), np.uint64(29), np.uint64(32), np.uint64(40)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _1, _7, _0, _64 = np.uint64(1), np.uint64(7), np.uint64(0), np.uint64(64)
 _FOUR = np.uint64(0xFFFFFFFF)
+_LETTER = np.uint64(LETTER)
 
 
 @intrinsic
@@ -205,6 +207,26 @@ def scan_words(data: int, i: int, hi: int, end: int, t: int, out: int, room: int
         if i == begin:
             i, n = _next_slow(data, i, hi, t, out, n)
     return i, n
+
+
+@inner()
+def has_lettered_words(data: int, i: int, hi: int, t: int, least: int) -> bool:
+    """Whether a span has at least `least` words, one or more, with a letter in them; reads no further than these."""
+    found, state, counted = np.int64(0), np.int64(SEPARATOR), False
+    while i < hi:
+        entry, width = _fold_at(data, i, hi, t)
+        kind = np.int64(entry >> _40)
+        i += width
+        if kind in (MARK, SKIPPED):
+            continue
+        if kind in (SEPARATOR, ALONE) or state == ALONE:
+            counted = False
+        state = kind
+        if not counted and entry & _LETTER != _0:
+            found, counted = found + 1, True
+            if found == least:
+                return True
+    return False
 
 
 #: What the first state says a token is; the states of `scan_characters` are nothing yet, after a character, after a

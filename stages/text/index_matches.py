@@ -10,13 +10,14 @@ from pydantic import Field
 from stages.base import Columns, Example, Files, Kernel, RowStage, Stage, Step, column
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
-from stages.index.manifest import checked_name, manifest_path, newest_in, parse, sketch_of
+from stages.index.filters import BandFilters, filter_facts, need_package
+from stages.index.manifest import Manifest, checked_name, manifest_path, newest_in, parse, sketch_of
 from stages.index.search import Snapshot
 from stages.index.segment import halves, sketches
 from stages.text.minhash import Minhash
 
-#: The backend whose documents are files of the store.
-STORE = "store"
+#: The backends whose documents are files of the store: as they are, or as bits of Bloom filters.
+STORE, BLOOM = "store", "bloom"
 
 
 class IndexMatches(RowStage):
@@ -28,17 +29,22 @@ class IndexMatches(RowStage):
     document without candidates has no `nearest` and no `jaccard`, and 0 `matches`; one without a sketch has null
     everywhere. Of a bucket of more than 1,000 documents the first 1,000 by doc_id are compared.
 
+    An index kept in Bloom filters knows members and nothing of them: `matches` is 1 for a document that shares a band
+    with some member, or seems to (`tamis index info` and the report tell how often), and all else is null.
+
     A run over documents that were added before meets them again, with a Jaccard of 1. Where that is not wanted, name in
     `own_corpus` the corpus under which they were added: its documents with the same doc_id do not count then.
 
     The state of the index, not its place, is part of the step's identity: a later add or removal makes another step.
 
     Raises:
-        SpecError: there is no such index, its sketches were made otherwise, or it keeps no twins (bloom, redis).
+        SpecError: there is no such index, its sketches were made otherwise, a run cannot look documents up in it
+            (redis), or it is asked what it does not know (bloom).
         StorageError: a file of the index is missing or damaged.
     """
 
     kind: Literal["index_matches"] = "index_matches"
+    pinned: ClassVar = ("snapshot", "manifest", "bloom")
     writes: ClassVar = pa.schema(
         [
             column("jaccard", pa.float64(), "1", better="lower", doc="estimated, of `nearest`"),
@@ -63,6 +69,8 @@ class IndexMatches(RowStage):
     snapshot: str | None = None
     #: Where the planner found the state.
     manifest: str | None = None
+    #: What the planner found of an index that is kept in Bloom filters: `filter_facts`, `bands` and `rows`.
+    bloom: dict[str, Any] | None = None
     #: How the step `of` makes its sketches, as the planner found it.
     sketch: dict[str, Any] | None = None
 
@@ -99,12 +107,6 @@ class IndexMatches(RowStage):
             hint = did_you_mean(self.index, known) if known else "; make it with: tamis index add INDEX RUN"
             raise SpecError(f"the store has no index {self.index!r}{hint}", index=self.index)
         path, manifest = found
-        if manifest.backend != STORE:
-            raise SpecError(
-                f"the index {self.index!r} is kept in {manifest.backend}, which a run cannot look documents up in; "
-                "name an index with the backend store",
-                index=self.index,
-            )
         if self.snapshot not in {None, manifest.snapshot}:
             raise SpecError(
                 f"the index {self.index!r} is in the state {manifest.snapshot}, not {self.snapshot}; "
@@ -113,7 +115,40 @@ class IndexMatches(RowStage):
             )
         if self.sketch is not None:
             manifest.configuration.accept(self.sketch, self.index, f"step {self.of!r}")
-        return self.model_copy(update={"snapshot": manifest.snapshot, "manifest": path})
+        bloom = self._filters(manifest)
+        return self.model_copy(update={"snapshot": manifest.snapshot, "manifest": path, "bloom": bloom})
+
+    def _filters(self, manifest: Manifest) -> dict[str, Any] | None:
+        """What is known of the index's Bloom filters; None where it is kept in the store.
+
+        Raises:
+            SpecError: the index is kept elsewhere, or cannot tell what the stage asks for.
+        """
+        if manifest.backend == STORE:
+            return None
+        if manifest.backend != BLOOM:
+            raise SpecError(
+                f"the index {self.index!r} is kept in {manifest.backend}, which a run cannot look documents up in; "
+                "name an index with the backend store or bloom",
+                index=self.index,
+            )
+        for name, value in (("threshold", self.threshold or None), ("own_corpus", self.own_corpus)):
+            if value is not None:
+                raise SpecError(
+                    f"the index {self.index!r} is a Bloom filter, which can tell neither how alike documents are nor "
+                    f"whose twins; leave out `{name}: {value}` or name an index with the backend store",
+                    index=self.index,
+                )
+        need_package(manifest)
+        return {**filter_facts(manifest), "bands": manifest.configuration.bands, "rows": manifest.configuration.rows}
+
+    def unknowable(self) -> dict[str, str]:
+        """What a Bloom filter cannot tell."""
+        why = (
+            f"the index {self.index!r} is a Bloom filter, which names no twin; "
+            "write a rule on `matches`, which is 0 for documents that it does not know"
+        )
+        return {} if self.bloom is None else dict.fromkeys(("jaccard", "nearest", "corpus"), why)
 
     def open(self) -> Kernel:
         """The kernel of an index that holds nothing, for a stage that was not located in a store."""
@@ -124,8 +159,17 @@ class IndexMatches(RowStage):
         if self.manifest is None:
             raise StorageError(f"the index {self.index!r} was not located in this store; plan the run with its store")
         manifest = parse(files.local(self.manifest).read_bytes(), self.manifest)
+        if manifest.backend == BLOOM:
+            filters = BandFilters(files, manifest)
+            return lambda batch: self._known(batch, filters)
         snapshot = Snapshot(files, manifest)
         return lambda batch: self._columns(batch, snapshot)
+
+    def _known(self, batch: pa.RecordBatch, filters: BandFilters) -> Columns:
+        """The columns where members are known and nothing of them."""
+        known = filters.members(sketches(batch[f"{self.of}.signature"], filters.configuration.permutations))
+        nothing = {field.name: pa.nulls(batch.num_rows, field.type) for field in self.writes}
+        return {**nothing, "matches": pa.array(known.astype(np.int64))}
 
     def _columns(self, batch: pa.RecordBatch, snapshot: Snapshot | None) -> Columns:
         rows = batch.num_rows

@@ -23,6 +23,7 @@ class SpanRemoval(RowStage):
     """
 
     kind: Literal["span_removal"] = "span_removal"
+    version: ClassVar = 2
     writes: ClassVar = pa.schema(
         [
             column("text", pa.string(), "text", doc="without the spans"),

@@ -11,10 +11,12 @@ import pytest
 from index_runs import spec, text_of, two_runs, write
 from typer.testing import CliRunner
 
-from pipelines.api import run
+from pipelines.api import documents, run
 from pipelines.cli import app
 from pipelines.run import Options
 from stages.errors import SpecError
+
+KNOWN = ["known.jaccard", "known.nearest", "known.corpus", "known.matches"]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,30 @@ def test_a_spec_deduplicates_against_an_index_and_a_later_add_makes_another_step
     ledger = json.loads((folder / "store" / "runs" / done[2]["run"] / "ledger.json").read_text())
     assert {n: ledger["steps"][n]["computed_shards"] for n in ("sketch", "known")} == {"sketch": 0, "known": 1}
     assert ledger["reasons"]["seen-before"] == 20
+
+
+def test_a_spec_deduplicates_against_a_bloom_index_by_membership_alone(folder, tmp_path):
+    ask(folder, "add", "filters", "first", "--backend", "bloom", "--capacity", 1000)
+    value = spec(
+        "fourth",
+        write(tmp_path / "fourth", range(30, 50), changed=True),
+        measure={"known": {"kind": "index_matches", "of": "sketch", "index": "filters"}},
+    )
+    value["keep"].append({"column": "known.matches", "le": 0, "on_null": "keep", "reason": "seen-before"})
+
+    before = go(folder, value)
+    ask(folder, "add", "filters", "second")
+    after = go(folder, value)
+
+    assert [d["total"]["exported"] for d in (before, after)] == [10, 0]
+    assert before["run"] != after["run"]
+    rows = [r for b in documents(before["run"], ["id", *KNOWN], store=folder / "store") for r in b.to_pylist()]
+    assert {r["id"]: r["known.matches"] for r in rows} == {
+        **{f"doc-{n}": int(n < 40) for n in range(30, 50)},
+        "empty": None,
+        "short": 0,
+    }
+    assert {r[column] for r in rows for column in KNOWN[:3]} == {None}
 
 
 def test_mistakes_are_told_in_one_sentence(tamis, folder, tmp_path):

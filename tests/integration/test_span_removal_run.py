@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.api import explain, run, view
 from pipelines.plan import plan
+from pipelines.report import collect
 from pipelines.run import Options
 from pipelines.spec import from_data, load
 
@@ -97,3 +98,26 @@ def test_a_page_tells_what_was_cut_out_of_it(pages, tmp_path):
         assert [data[s["begin"] : s["end"]].decode() for s in spans] == [NOTICE + "\n\n"]
         assert (row["paragraphs.max_occurrences"], row["unique.removed_bytes"]) == (12, len(NOTICE) + 2)
     assert explain(done["run"], cut[0]["id"], store=tmp_path / "store") is not None
+
+
+def test_a_run_that_is_opened_again_has_the_chain_of_rewriting_steps_that_it_ran(pages, tmp_path):
+    measure = {
+        "written": {"kind": "normalize"},
+        "found": {"kind": "paragraph_duplicates"},
+        "cut": {"kind": "span_removal", "of": "found"},
+    }
+    spec = {
+        "name": "chain",
+        "source": {"kind": "jsonl", "path": str(pages / "*.jsonl")},
+        "measure": measure,
+        "keep": [],
+    }
+    done = run(spec, store=tmp_path / "store", options=LOCAL)
+
+    seen = view(done["run"], store=tmp_path / "store")
+
+    stored = {name: seen.store.get_json(f"runs/{seen.run}/{name}.json") for name in ("plan", "report")}
+    assert seen.text == "cut.text"
+    assert seen.plan.json()["steps"] == stored["plan"]["steps"]
+    assert collect(seen)["repeat"]["keys"] == stored["report"]["repeat"]["keys"]
+    assert list(stored["report"]["repeat"]["spec"]["measure"]) == ["written", "found", "cut"]

@@ -7,8 +7,13 @@ import pyarrow as pa
 import pytest
 from index_runs import BANDS, CONFIGURATION, PERMUTATIONS, ROWS, coming, name_of, table
 
+from pipelines.index import bloom, redis_lsh
+from pipelines.index.bloom import Bloom
+from pipelines.index.chain import get, publish
 from pipelines.index.embedded import Embedded
+from pipelines.plan import Plan, plan
 from pipelines.progress import NullWatch
+from pipelines.spec import from_data
 from pipelines.store import Store
 from stages.base import measure
 from stages.errors import SpecError, StorageError
@@ -86,6 +91,76 @@ def test_a_located_stage_keeps_its_answers_while_the_index_goes_on(seen):
     Embedded(seen, "seen").remove([name_of(2)], None)
 
     assert measured(stage, seen, [(1, 1, 1, 1, 1, 1, 5, 5)]) == before
+
+
+@pytest.fixture
+def filters(store: Store) -> Store:
+    """A store with a Bloom index of two documents."""
+    members = table([name_of(1), name_of(2)], [(1,) * 8, (1, 1, 1, 1, 1, 1, 5, 5)])
+    Bloom(store, "seen", bloom.begin(CONFIGURATION, 100, 1e-6)).add(coming("a", members), NullWatch())
+    return store
+
+
+def test_a_bloom_index_knows_whether_a_document_shares_a_band_with_a_member_and_no_more(filters):
+    asked = [(1,) * 8, (5,) * 8, (7, 7, 7, 7, 7, 7, 5, 5), (3,) * 8, None]
+    nothing = {"jaccard": None, "nearest": None, "corpus": None}
+
+    assert measured(located(filters), filters, asked) == [
+        {**nothing, "matches": matches} for matches in (1, 1, 1, 0, None)
+    ]
+
+
+def test_a_located_stage_keeps_what_it_found_of_a_bloom_index_while_that_goes_on(filters):
+    stage = located(filters)
+    Bloom(filters, "seen").add(coming("b", table([name_of(3)], [(3,) * 8])), NullWatch())
+
+    assert [r["matches"] for r in measured(stage, filters, [(1,) * 8, (3,) * 8])] == [1, 0]
+    assert [r["matches"] for r in measured(located(filters), filters, [(1,) * 8, (3,) * 8])] == [1, 1]
+    assert (stage.bloom["documents"], located(filters).bloom["documents"]) == (2, 3)
+    assert stage.identity() != located(filters).identity()
+
+
+def test_what_a_bloom_index_cannot_tell_is_refused_before_any_work(filters):
+    for fields, words in (({"threshold": 0.8}, "leave out `threshold: 0.8`"), ({"own_corpus": "a"}, "whose twins")):
+        with pytest.raises(SpecError, match=words):
+            located(filters, **fields)
+
+
+def test_a_rule_on_what_a_bloom_index_never_knows_is_refused(filters, tmp_path):
+    def planned(column: str) -> Plan:
+        value = {
+            "name": "later",
+            "source": {"kind": "jsonl", "path": str(tmp_path / "*.jsonl")},
+            "measure": {
+                "sketch": {"kind": "minhash", "bands": BANDS, "rows": ROWS},
+                "known": {"kind": "index_matches", "of": "sketch", "index": "seen"},
+            },
+            "keep": [{"column": column, "lt": 1, "on_null": "keep", "reason": "seen-before"}],
+        }
+        return plan(from_data(value, tmp_path), files=filters)
+
+    with pytest.raises(
+        SpecError, match=r"'known.jaccard', which is null for every document.*write a rule on `matches`"
+    ):
+        planned("known.jaccard")
+    assert planned("known.matches").policy.columns == ("known.matches",)
+
+
+def test_a_filter_that_is_not_as_long_as_it_was_is_refused(filters):
+    stage = located(filters)
+    [path] = [f["path"] for f in get(filters, "seen").place["files"] if f["path"].endswith(".band-1.bf")]
+    whole = filters.local(path)
+    whole.write_bytes(whole.read_bytes()[:-1])
+
+    with pytest.raises(StorageError, match="restore it or build the index again"):
+        stage.open_in(filters)
+
+
+def test_an_index_in_redis_is_refused(store):
+    publish(store, "seen", redis_lsh.begin("seen", CONFIGURATION, "redis://nowhere:6379/0").after())
+
+    with pytest.raises(SpecError, match="is kept in redis, which a run cannot look documents up in"):
+        located(store)
 
 
 def test_a_missing_index_is_refused_with_the_nearest_name(seen):

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from stages.base import measure
 from stages.corpus.paragraph_duplicates import ParagraphDuplicates
 from stages.corpus.substring_duplicates import SPANS
 from stages.flow import MemoryFlow, MemorySite
+from stages.kernels.sketch_sha1 import words as folded_words
+from stages.text.paragraphs import Paragraphs
 from stages.text.span_removal import SpanRemoval
 
 LINES = [
@@ -31,6 +34,10 @@ LINES = [
     "قطة كلب",
     "x\r",
     "👩‍🌾 a",
+    "1,204 98 2024",
+    "7.5 ٣٤ 42",
+    "② Ⅳ ½ 2nd 9",
+    "Q3 12 猫 3",
 ]
 
 
@@ -41,9 +48,14 @@ def doc_id(i: int) -> str:
 def words(unit: str) -> tuple[str, ...]:
     """As CCNet: lower case, no accents, digits as 0, no punctuation; an ideograph is a word."""
     plain = unit.lower().replace("é", "e")
-    plain = re.sub(r"[0-9]+", "0", plain)
+    plain = re.sub(r"\d+", "0", plain)
     plain = re.sub("([猫犬])", r" \1 ", plain)
     return tuple(re.findall(r"\w+", plain))
+
+
+def lettered(words: Iterable[str]) -> int:
+    """How many words have a letter."""
+    return sum(any(char.isalpha() for char in word) for word in words)
 
 
 def units(text: str, unit: str) -> list[tuple[int, int, tuple[str, ...]]]:
@@ -85,7 +97,9 @@ def run(stage: ParagraphDuplicates, table: pa.Table, cuts: tuple[int, ...] = (),
 def oracle(stage: ParagraphDuplicates, table: pa.Table) -> dict[str, Any]:
     texts = {r["doc_id"]: r["text"] for r in table.to_pylist()}
     every = {i: units(t, stage.unit) for i, t in texts.items() if t is not None}
-    compared = [(w, i, n) for i in sorted(every) for n, (_, _, w) in enumerate(every[i]) if len(w) >= stage.min_words]
+    compared = [
+        (w, i, n) for i in sorted(every) for n, (_, _, w) in enumerate(every[i]) if lettered(w) >= stage.min_words
+    ]
     counts = Counter(w for w, _, _ in compared)
     first: dict[Any, tuple[str, int]] = {}
     for w, i, n in compared:
@@ -96,7 +110,7 @@ def oracle(stage: ParagraphDuplicates, table: pa.Table) -> dict[str, Any]:
             (b, e)
             for n, (b, e, w) in enumerate(found)
             if counts[w] >= stage.min_occurrences
-            and len(w) >= stage.min_words
+            and lettered(w) >= stage.min_words
             and (stage.keep == "none" or first[w] != (i, n))
         ]
         spans: list[dict[str, int]] = []
@@ -109,7 +123,7 @@ def oracle(stage: ParagraphDuplicates, table: pa.Table) -> dict[str, Any]:
         most = [
             max(1, counts[w] if counts[w] >= stage.min_occurrences else 1)
             for _, _, w in found
-            if len(w) >= stage.min_words
+            if lettered(w) >= stage.min_words
         ]
         answer[i] = {
             "spans": spans,
@@ -158,8 +172,8 @@ def test_what_is_left_after_removal_has_every_paragraph_once(given_texts):
 
     left = left_of(table, run(stage, table))
 
-    before = {w for t in given_texts if t is not None for _, _, w in units(t, "paragraph") if w}
-    after = [w for t in left.values() if t is not None for _, _, w in units(t, "paragraph") if w]
+    before = {w for t in given_texts if t is not None for _, _, w in units(t, "paragraph") if lettered(w)}
+    after = [w for t in left.values() if t is not None for _, _, w in units(t, "paragraph") if lettered(w)]
     assert sorted(after) == sorted(before)
 
 
@@ -201,7 +215,7 @@ def spans_in(texts: list[str], **fields: Any) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("Page 12 of 340: see Section 7.", "page 3 of 9 see section 1"),
+        ("Page 12 of 340: see also Section 7.", "page 3 of 9 see also section 1"),
         ("Déjà vu à l’île, où l’été naît.", "deja vu a l'ile ou l'ete nait"),
         ("Cafe\u0301 au lait pour le garçon", "Café au lait pour le garçon"),
         ("一二三四五六", "一二、三四。五六"),
@@ -216,11 +230,53 @@ def test_case_accents_digits_punctuation_and_white_space_make_no_difference(one,
 
 
 def test_what_a_switch_keeps_tells_paragraphs_apart():
-    pair = ["One, two three four 5!", "one two thrée four 6"]
+    pair = ["One, two three four five 6!", "one two thrée four five 7"]
 
     assert spans_in(pair, keep="none") == [[pair[0]], [pair[1]]]
     for switch in ({"lowercase": False}, {"punctuation": True}, {"digits": True}, {"accents": True}):
         assert spans_in(pair, keep="none", **switch) == [[], []]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        "1 204 98 17 2024",
+        "1,204.50 | 98 % | ½ | -17 | 2024-25",
+        "٣ ٤ ٥ ٦ ٧",
+        "① ② ③ ④ ⑤",
+        "Ⅰ Ⅱ Ⅲ Ⅳ Ⅴ",
+        "Q1 12 Q2 15 Q3 9 Q4",
+    ],
+)
+def test_rows_of_figures_are_never_compared_however_many(figures):
+    other = re.sub("[0-9]", "7", figures)
+
+    assert spans_in([figures, figures, other], unit="line", keep="none") == [[], [], []]
+    assert spans_in([figures, figures], digits=True, punctuation=True, keep="none") == [[], []]
+
+
+def test_figures_still_tell_paragraphs_apart_that_have_enough_words():
+    pair = ["the price of flour rose by 12", "the price of flour rose by 9 10"]
+
+    assert spans_in([pair[0], pair[0].replace("12", "7")], keep="none") == [[pair[0]], [pair[0].replace("12", "7")]]
+    assert spans_in(pair, keep="none") == [[], []], "0 is not 0 0"
+
+
+PIECES = st.one_of(
+    st.sampled_from([*"aZ09_'-. \t٣९๓½②Ⅷ〇字々ひไกำ\u0301\u200b\u200d\ufe0f\u0e31\u3000é한हि👩🏽", "Q3", "2024", ", "]),
+    st.characters(exclude_categories=["Cs"], exclude_characters="\n"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=30).map("".join), st.integers(1, 4), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_a_line_is_compared_where_enough_of_its_words_have_a_letter(line, least, switches):
+    named = dict(zip(("lowercase", "punctuation", "digits", "accents"), switches, strict=True))
+    stage = Paragraphs(unit="line", min_words=least, **named)
+
+    answer = measure(stage, stage.open(), pa.record_batch({"text": pa.array([line])}))
+
+    assert len(answer["hashes"][0]) == (lettered(folded_words(line, stage)) >= least)
 
 
 @pytest.mark.parametrize("blank", ["", " \t", "\r", "\u00a0", "\u3000", "\u2003\u200b", "\ufeff", "\u2029", "\u0085"])
