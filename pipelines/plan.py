@@ -226,13 +226,15 @@ def _corpus_behind(parents: tuple[str, ...], steps: Mapping[str, Step]) -> tuple
 
 def _roles(name: str, stage: RowStage | CorpusStage, reads: tuple[str, ...]) -> dict[str, str]:
     """The columns read by what they are for: a field's name, or the companion's column."""
+    roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
     if isinstance(stage, RowStage):
-        roles = {f: getattr(stage, f) for f in type(stage).references() if getattr(stage, f) in reads}
         rest = [c for c in reads if c not in roles.values()]
         return roles | {f"column {i}": c for i, c in enumerate(rest)}
     named = {getattr(stage, f): f for f in type(stage).step_references()}
-    found = {}
+    found = dict(roles)
     for column in reads:
+        if column in roles.values():
+            continue
         step, dot, leaf = column.rpartition(".")
         role = f"{named[step]}.{leaf}" if dot and step in named else column.removeprefix(f"{name}.")
         found[role] = column

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chance import draw
+from stages.chance import draw
 from pipelines.report.duplicates import Duplicates
 from pipelines.report.facts import facts
 from pipelines.report.headline import headline

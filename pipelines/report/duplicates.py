@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chance import draw
+from stages.chance import draw
 from pipelines.duplicate_steps import duplicate_steps, span_steps
 from pipelines.report.cards import cards
 from pipelines.report.duplicate_step import StepReport

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.api import run, view
-from pipelines.chance import draw
+from stages.chance import draw
 from pipelines.duplicate_steps import DuplicateStep
 from pipelines.report import collect, render
 from pipelines.report.near_misses import PAIRS, WITHIN, NearMisses

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.chance import draw, lowest
+from stages.chance import draw, lowest
 from pipelines.sample import Lowest, Place, sample
 from stages.errors import SpecError
 
