@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.chance import draw, lowest
 from pipelines.shards import Shard, batches
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
+from stages.chance import draw, lowest
 from stages.errors import SpecError
 from stages.rules import NOT_SELECTED
 

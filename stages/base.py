@@ -33,6 +33,8 @@ class Reference:
 
 #: A field of this type names a column that the stage reads: `text`, `url`, `clean.text`.
 Column = Annotated[str, Reference()]
+#: The same where no column need be named.
+OptionalColumn = Annotated[str | None, Reference()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chance import draw
 from pipelines.report.duplicates import Duplicates
 from pipelines.report.facts import facts
 from pipelines.report.headline import headline
@@ -22,6 +21,7 @@ from pipelines.report.rules import RuleCounts, choices, used_numbers
 from pipelines.report.tally import FATES, ByGroup, Reasons
 from pipelines.sample import Lowest, documents, having, known_reasons
 from pipelines.view import RunView
+from stages.chance import draw
 from stages.errors import DataError
 
 FORMAT = 1

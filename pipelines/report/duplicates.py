@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chance import draw
 from pipelines.duplicate_steps import duplicate_steps, span_steps
 from pipelines.report.cards import cards
 from pipelines.report.duplicate_step import StepReport
@@ -20,6 +19,7 @@ from pipelines.report.repeats import Repeats
 from pipelines.report.rules import RuleCounts
 from pipelines.sample import Place
 from pipelines.view import RunView
+from stages.chance import draw
 
 SEED = 0
 #: Characters of a document with repeated spans that are read to find one.

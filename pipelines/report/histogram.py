@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.chance import lowest
+from stages.chance import lowest
 
 Reals = npt.NDArray[np.float64]
 

@@ -106,13 +106,14 @@ def _shard(folder: Path, number: int, numbers: Numbers, signatures: Signatures) 
         for start in range(0, len(numbers), BATCH_ROWS):
             some = numbers[start : start + BATCH_ROWS]
             ids = unpacked(np.stack([mixed(some), mixed(~some)], axis=1).view(np.uint8).reshape(-1, 16))
-            documents.write_batch(_documents(ids), row_group_size=len(some))
+            documents.write_batch(documents_of(ids), row_group_size=len(some))
             sketches.write_batch(_sketches(ids, signatures(some)), row_group_size=len(some))
     shard = Shard(f"{number:032x}", f"{name}.parquet", len(numbers), 0, "made")
     return shard, {f"sketch.{f.name}": f"{name}.sketch.parquet" for f in SKETCH.schema()}
 
 
-def _documents(ids: pa.Array) -> pa.RecordBatch:
+def documents_of(ids: pa.Array) -> pa.RecordBatch:
+    """Documents without text."""
     fill: dict[str, Any] = {"doc_id": ids, "source": _same("made", ids), "path": _same("made", ids)}
     fill["ordinal"] = pa.array(np.arange(len(ids)))
     columns = [fill.get(f.name, pa.nulls(len(ids), f.type)) for f in DOCUMENT]

@@ -20,6 +20,7 @@ from stages.fingerprint import canonical, digest
 from stages.flow import MemoryFlow
 from stages.text.embedding import Embedding
 from stages.text.minhash import Minhash
+from stages.text.text_stats import TextStats
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -147,6 +148,49 @@ BESIDE: dict[str, list[tuple[dict[str, Any], dict[str, RowStage]]]] = {
     "semantic_duplicates": [
         ({"of": "meaning", "seed": 1}, {"meaning": Embedding()}),
         ({"of": "meaning", "clusters": 5, "epsilon": 0.4, "seed": 1}, {"meaning": Embedding()}),
+    ],
+    "budget": [
+        (
+            {"by": "stats.mean_word_chars", "count": "stats.words", "amount": 300, "temperature": 0.5, "seed": 1},
+            {"stats": TextStats()},
+        ),
+        (
+            {"by": "stats.bytes", "order": "lowest", "count": "stats.bytes", "amount": 2_000, "seed": 1},
+            {"stats": TextStats()},
+        ),
+    ],
+    "mixture": [
+        (
+            {
+                "by": "source",
+                "count": "stats.words",
+                "amount": 1_000,
+                "weights": {"source 0": 3, "source 1": 1},
+                "max_epochs": 2,
+                "score": "stats.mean_word_chars",
+                "seed": 1,
+            },
+            {"stats": TextStats()},
+        ),
+        (
+            {"by": "snapshot", "count": "stats.words", "amount": 500, "temperature": 2, "seed": 1},
+            {"stats": TextStats()},
+        ),
+    ],
+    "curriculum": [
+        ({"by": "stats.bytes", "pacing": "root", "mix": 0.2, "seed": 1}, {"stats": TextStats()}),
+        (
+            {
+                "by": "stats.bytes",
+                "direction": "descending",
+                "balance": "source",
+                "interleave": 2,
+                "warmup": 0.5,
+                "phases": 3,
+                "seed": 1,
+            },
+            {"stats": TextStats()},
+        ),
     ],
 }
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.api import run, view
-from pipelines.chance import draw
 from pipelines.duplicate_steps import DuplicateStep
 from pipelines.report import collect, render
 from pipelines.report.near_misses import PAIRS, WITHIN, NearMisses
 from pipelines.report.repeats import marked
 from pipelines.run import Options
+from stages.chance import draw
 
 NOTICE = "المنخل يمرر الدقيق الناعم ويحتفظ بالنخالة في كل يوم <b>&amp; مجانا</b>"
 HOSTILE = "</mark></pre><script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe"

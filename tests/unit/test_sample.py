@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.chance import draw, lowest
 from pipelines.sample import Lowest, Place, sample
+from stages.chance import draw, lowest
 from stages.errors import SpecError
 
 numbers = st.lists(st.integers(0, 2**64 - 1), max_size=50).map(lambda v: np.array(v, np.uint64))
