@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines import explain_twins
 from pipelines.explain_twins import DuplicateOutcome, RepeatOutcome, TwinOutcome
+from pipelines.plan import ORDER
 from pipelines.sample import ORIGIN, rows_of
 from pipelines.shards import Shard
 from pipelines.view import RunView
@@ -256,16 +257,21 @@ def _unread(view: RunView, found: _Found) -> Explanation:
 def _position(view: RunView, shard: Shard, record: dict[str, Any]) -> dict[str, Any]:
     """File and row (from 0) in the run's own export, and rank (from 0) among all exported documents.
 
-    The final order is source, path, ordinal; the rank counts the kept documents before this one, from narrow columns.
+    The final order is that of `order`, else source, path, ordinal: then the rank counts the kept documents before this
+    one, from narrow columns.
     """
-    rank = sum(_kept_before(view, other, (shard.source, record["path"], record["ordinal"])) for other in view.shards)
-    place = {"export": view.record["export"], "rank": rank}
+    if view.plan.order is not None:
+        rank = record[f"{ORDER}.position"]
+    else:
+        place = (shard.source, record["path"], record["ordinal"])
+        rank = sum(_kept_before(view, other, place) for other in view.shards)
+    found = {"export": view.record["export"], "rank": rank}
     row = rank
     for file in _exported_files(view):
         if row < file["rows"]:
-            return {**place, "file": file["name"], "row": row}
+            return {**found, "file": file["name"], "row": row}
         row -= file["rows"]
-    return {**place, "file": None, "row": None}
+    return {**found, "file": None, "row": None}
 
 
 def _kept_before(view: RunView, shard: Shard, place: tuple[str, str, int]) -> int:

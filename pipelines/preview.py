@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.commit import committed
 from pipelines.engine import Engine
 from pipelines.execute import Execution
-from pipelines.plan import LEAVING, Plan, plan
+from pipelines.plan import LEAVING, Plan, Step, plan
 from pipelines.progress import NullWatch
 from pipelines.run import freeze_all, pack_tasks
 from pipelines.runs import RunFolder, list_runs
@@ -44,7 +44,12 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         for step in phase.steps:
             hits = execution.probe(step) if execution else 0
             steps.append(_step_line(made, step.name, hits, len(shards) if complete else None, before))
-    steps.append(_verdict_line(made, before, waits=any(line["misses"] for line in steps)))
+    waits = any(line["misses"] for line in steps)
+    if made.select is not None:
+        steps.append(_chooser_line(made, made.select, before, waits=waits))
+    steps.append(_verdict_line(made, before, waits=waits))
+    if made.order is not None:
+        steps.append(_chooser_line(made, made.order, before, waits=waits))
     for line in steps:
         rate = rates.get(line["kind"])
         missing = line["misses"] / (line["shards"] or 1)
@@ -165,6 +170,15 @@ def _why_new(made: Plan, name: str, total: int | None) -> list[str]:
     if step.corpus or not step.is_row:
         return [f"depends on {', '.join(step.corpus or step.parents or tuple(made.spec.sources))}"]
     return ["shards are new"]
+
+
+def _chooser_line(made: Plan, step: Step, before: Mapping[str, Any] | None, *, waits: bool) -> dict[str, Any]:
+    """The line of `select` or `order`, which follow the rules: the same key means that nothing is to be done."""
+    old = {s["name"]: s for s in before["steps"]} if before else {}
+    same = step.name in old and old[step.name]["key"] == step.key and not waits
+    why = [] if same else _why_step(made, step.name, before) or ["depends on the rules and the steps above"]
+    line = {"step": step.name, "kind": step.stage.kind, "key": step.key, "shards": None, "hits": None}
+    return {**line, "misses": 0 if same else 1, "why": why}
 
 
 def _verdict_line(made: Plan, before: Mapping[str, Any] | None, *, waits: bool) -> dict[str, Any]:

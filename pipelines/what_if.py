@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.sample import having
 from pipelines.shards import Shard
 from stages.catalog import did_you_mean
 from stages.choice import lost
@@ -32,6 +33,7 @@ from stages.rule_models import Test
 from stages.rules import (
     FIRST,
     LONGEST,
+    NOT_SELECTED,
     SYMBOLS,
     BoundOneOf,
     BoundPolicy,
@@ -112,6 +114,8 @@ def what_if(view: View, rules: Sequence[str], *, choice_rows: int = CHOICE_ROWS)
         rules: such as `stats.words>=50`.
         choice_rows: about how many documents a choice holds in memory.
 
+    Where the run selects, the counts are of what its selection chooses from: choosing again would need all of it.
+
     Returns:
         run, rules (each with its effect), before and after (documents, bytes, tokens, rejected, reasons), and how many
         documents would be gained and lost.
@@ -144,6 +148,7 @@ def what_if(view: View, rules: Sequence[str], *, choice_rows: int = CHOICE_ROWS)
     return {
         "run": view.run,
         "rules": [c.json(thresholds) for c in changes],
+        "before_selection": policy.selects,
         "before": {**was, "reasons": {n: before[n] for n in dict.fromkeys(view.policy.reasons)}},
         "after": {**would, "reasons": {n: after[n] for n in dict.fromkeys(names)}},
         **moved,
@@ -287,8 +292,10 @@ def _totals(view: View, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], dict[s
     sums = {True: Counter[str](), False: Counter[str]()}
     moved = Counter[str]()
     for start, shard in _starts(view):
-        table = view.read(shard, [KEEP, FATE, SIZE, *([tokens] if tokens else [])])
+        table = view.read(shard, [KEEP, FATE, REASONS, SIZE, *([tokens] if tokens else [])])
         was, would = table[KEEP].to_numpy(), np.array(kept[start : start + shard.rows])
+        if view.policy.selects:
+            was = was | having(table[REASONS], NOT_SELECTED)
         sound = pc.not_equal(table[FATE], "quarantined").to_numpy()
         moved.update(gained=int((would & ~was).sum()), lost=int((was & ~would).sum()))
         for now, mask in ((False, was), (True, would)):

@@ -21,6 +21,8 @@ def what_if(answer: Mapping[str, Any]) -> RenderableType:
             made.add_row(label, show(before[name]), show(after[name]), _change(before[name], after[name]))
     made.add_row("rejected", count(before["rejected"]), count(after["rejected"]), Text(""))
     moved = f"{count(answer['gained'])} documents would be gained, {count(answer['lost'])} lost"
+    if answer["before_selection"]:
+        moved += "; all counts are of what `select` chooses from"
     return Group(
         *(_rule(rule) for rule in answer["rules"]), Text(), made, Text(), plain(moved), Text(), _reasons(before, after)
     )

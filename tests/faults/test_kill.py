@@ -36,7 +36,16 @@ def spec(tmp_path: Path, corpus: Path) -> Path:
             {"one_of": "copies.cluster", "by": "first", "reason": "copy"},
             {"one_of": "near-copies.cluster", "by": "longest", "reason": "near-copy"},
         ],
-        "write": {"kind": "parquet", "shard_bytes": 5000},
+        "select": {
+            "kind": "budget",
+            "by": "leaving.bytes",
+            "count": "leaving.bytes",
+            "amount": 9000,
+            "temperature": 50,
+            "seed": 1,
+        },
+        "order": {"kind": "curriculum", "by": "leaving.bytes", "phases": 3, "mix": 0.3, "seed": 1},
+        "write": {"kind": "parquet", "shard_bytes": 2000},
     }
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(value))
