@@ -18,6 +18,7 @@ from pipelines.report.facts import facts
 from pipelines.report.headline import headline
 from pipelines.report.histogram import Histogram, Sampled, binned, numbers
 from pipelines.report.rules import RuleCounts, choices, used_numbers
+from pipelines.report.selection import Selection
 from pipelines.report.tally import FATES, ByGroup, Reasons
 from pipelines.sample import Lowest, documents, having, known_reasons
 from pipelines.view import RunView
@@ -68,6 +69,7 @@ def collect(view: RunView) -> dict[str, Any]:
         "histograms": [gathering.histogram_json(h) for h in histograms if h.column in gathering.ruled],
         **gathering.chosen_documents(),
         **gathering.duplicates_json(histograms),
+        **gathering.selection.json(_ledger(view)),
         "quarantine": _quarantine(quarantined),
         "skipped": dict(_ledger(view).get("skipped", {})),
         **facts(view),
@@ -89,6 +91,7 @@ class _Gathering:
     kept: Lowest
     by_reason: dict[str, Lowest]
     poison: Lowest
+    selection: Selection
     sources: ByGroup = field(default_factory=ByGroup)
     languages: ByGroup = field(default_factory=ByGroup)
     documents: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(FATES), np.int64))
@@ -110,6 +113,7 @@ class _Gathering:
             kept=Lowest(KEPT_SHOWN),
             by_reason={name: Lowest(REASON_SHOWN) for name in names},
             poison=Lowest(QUARANTINED_SHOWN),
+            selection=Selection(view),
         )
 
     def first_pass(self, index: int) -> None:
@@ -123,6 +127,7 @@ class _Gathering:
         self.languages.add(table[self.language], fates_N, bytes_N)
         self.reasons.add(table["verdict.reasons"], bytes_N, table["source"])
         self.rules.add(table)
+        self.selection.add(table)
         drawn_N = draw(SEED, "report", table["doc_id"])
         self.duplicates.add(index, table, fates_N, drawn_N)
         self._choose(index, table, fates_N, drawn_N)
@@ -195,7 +200,8 @@ class _Gathering:
 
     def _columns(self) -> list[str]:
         columns = ["verdict.fate", "verdict.reasons", "source", self.language, *self.rules.columns()]
-        return list(dict.fromkeys([*columns, *self.duplicates.columns, *self.sampled.columns, "verdict.text_bytes"]))
+        columns += [*self.duplicates.columns, *self.selection.columns, *self.sampled.columns, "verdict.text_bytes"]
+        return list(dict.fromkeys(columns))
 
 
 def _lengths(table: pa.Table) -> npt.NDArray[np.int64]:

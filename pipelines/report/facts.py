@@ -7,7 +7,10 @@ from typing import Any
 
 from pipelines.view import RunView
 
-_FIRST = ("name", "source", "sources", "measure", "keep", "write", "limits", "kind", "rules", "column", "one_of", "by")
+_FIRST = (
+    *("name", "source", "sources", "learn", "label", "measure", "keep", "select", "order", "write", "limits"),
+    *("kind", "rules", "column", "one_of", "by"),
+)
 #: Distributions whose version can change a number or a byte.
 VERSIONED = ("tamis", "pyarrow", "numpy", "numba", "ftfy", "resiliparse", "fasttext-numpy2", "ray")
 
