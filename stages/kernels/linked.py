@@ -1,8 +1,8 @@
 """How functions that only kernels call are compiled: as far as they are linked into kernels, and no further.
 
 numba makes machine code of every function, although what runs of an inner function is its copy in the kernels that it
-is linked into, and writes it to the cache. This leaves that out. What is linked is optimised as ever, so a kernel's
-own code stays the same to the byte.
+is linked into, and writes it to the cache. This leaves that out. What is linked is optimised first, as ever: kernels that link it
+as it comes compile faster by as much again, and run slower, by 5 % (words) to 40 % (n-grams of characters).
 """
 
 # numba is untyped, and what is replaced of it is private
