@@ -22,13 +22,13 @@ from pipelines.ingest import IngestPack
 from pipelines.inputs import freeze, packs
 from pipelines.judge_run import judge_run, order_run
 from pipelines.ledger import check_drop, ledger_of
-from pipelines.plan import Plan, Step, plan
+from pipelines.plan import Plan, plan
 from pipelines.progress import NullWatch, Watch
 from pipelines.runs import FINISHED, Events, RunFolder, open_run
 from pipelines.shards import Shard, batches
 from pipelines.spec import Spec
 from pipelines.store import Store
-from stages.base import RowStage
+from stages.base import CorpusStage, RowStage
 from stages.errors import DataError
 
 
@@ -226,40 +226,53 @@ def _put_shards(folder: RunFolder, shards: Sequence[Shard], execution: Execution
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Opens a stage and measures one small batch, so that its kernels are compiled and in numba's cache."""
+    """Compiles the kernels of stages, so that they are in numba's cache.
 
-    stage: RowStage
+    A stage that reads text alone is opened, which may load its model, and measures one small batch.
+    """
+
+    stages: tuple[RowStage | CorpusStage, ...]
 
     def __call__(self) -> None:
         """Compile."""
         from stages.kernels.cache import mark_ready  # noqa: PLC0415 - only where something may need compiling
+        from stages.kernels.warm import compile_kinds  # noqa: PLC0415 - the same
 
-        columns = {name: pa.array(["The cat, i.e. “猫”, sat on 3 mats.\n"]) for name in self.stage.reads()}
-        self.stage.open()(pa.RecordBatch.from_pydict(columns))
-        mark_ready(self.stage.kind)
+        for stage in self.stages:
+            if isinstance(stage, RowStage) and _reads_text(stage):
+                columns = {name: pa.array(["The cat, i.e. “猫”, sat on 3 mats.\n"]) for name in stage.reads()}
+                stage.open()(pa.RecordBatch.from_pydict(columns))
+                mark_ready(stage.kind)
+            else:
+                compile_kinds((stage.kind,))
 
 
 def warm_up(engine: Engine, made: Plan, watch: Watch) -> None:
-    """Compile the kernels of the plan's stages once on this machine, before work fans out.
+    """Compile the kernels of the plan's stages once on this machine, several at a time, before work fans out.
 
     Raises:
         StageError: a stage cannot be opened.
     """
     from stages.kernels.cache import is_ready  # noqa: PLC0415 - only where something may need compiling
+    from stages.kernels.warm import KINDS, families  # noqa: PLC0415 - the same
 
-    stages = {s.stage.kind: s.stage for s in made.steps if isinstance(s.stage, RowStage) and _reads_text(s)}
-    waiting = [stage for kind, stage in stages.items() if not is_ready(kind)]
-    for number, stage in enumerate(waiting):
-        watch.step("compile", number, len(waiting))
-        for outcome in engine.each([WarmUp(stage)]):
-            if outcome.failure is not None:
-                raise failed(f"opening stage {stage.kind!r}", outcome, None)
-        watch.step("compile", number + 1, len(waiting))
+    every = {s.stage.kind: s.stage for s in made.steps}
+    own = {k: s for k, s in every.items() if k in KINDS or (isinstance(s, RowStage) and _reads_text(s))}
+    waiting = families([kind for kind in own if not is_ready(kind)])
+    done, total = 0, sum(map(len, waiting))
+    if waiting:
+        watch.step("compile", done, total)
+    for outcome in engine.each([WarmUp(tuple(own[kind] for kind in family)) for family in waiting]):
+        kinds = waiting[outcome.index]
+        if outcome.failure is not None:
+            raise failed(f"opening stages of kind {', '.join(kinds)}", outcome, None)
+        done += len(kinds)
+        watch.step("compile", done, total)
 
 
-def _reads_text(step: Step) -> bool:
-    """Whether the step reads strings only, as every kernel does that is compiled."""
-    return all(c.rpartition(".")[2] in ("text", "url") for c in step.reads)
+def _reads_text(stage: RowStage) -> bool:
+    """Whether the stage reads strings only, so that it can be tried."""
+    return all(c.rpartition(".")[2] in ("text", "url") for c in stage.reads())
 
 
 class _Told:

@@ -26,6 +26,13 @@ def buffers(texts: pa.Array) -> tuple[NDArray[Any], NDArray[Any]]:
     return content, offsets
 
 
+def frozen(values: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: one type for a kernel, wherever the values come from."""
+    view = values.view()
+    view.setflags(write=False)
+    return view
+
+
 def _empty() -> NDArray[Any]:
     return np.frombuffer(b"", np.uint8)
 

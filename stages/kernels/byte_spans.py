@@ -15,7 +15,7 @@ from stages.kernels.peek import kernel
 
 @kernel()
 def _merged(spans: Any, by_place: Any) -> Any:
-    found, n = np.empty_like(spans), np.int64(0)
+    found, n = np.empty((spans.shape[0], 3), np.int64), np.int64(0)
     for i in by_place:
         row, begin, end = spans[i, 0], spans[i, 1], spans[i, 2]
         if n and found[n - 1, 0] == row and begin <= found[n - 1, 2]:

@@ -153,12 +153,13 @@ def edit_lines(
     """
     address, t = data.ctypes.data, block.ctypes.data
     documents = offsets.shape[0] - 1
-    counts = np.zeros((documents, 16), np.int64)
+    counts = np.empty((documents, 16), np.int64)
+    counts[:] = 0
     scratch = np.empty(2 * SEGMENT + 8, np.uint64)
     edited = np.empty(4096, np.uint8)
     size = np.int64(offsets[documents]) - np.int64(offsets[0]) + documents if write else 1
     text, ends = np.empty(size, np.uint8), np.zeros(documents + 1, np.int64)
-    n = 0
+    n = np.int64(0)
     for d in range(documents):
         i, stop, row, begin = np.int64(offsets[d]), np.int64(offsets[d + 1]), counts[d], n
         while i < stop:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.kernels import cache
 from stages.kernels.contractions import special_words, units
-from stages.kernels.peek import inner, u8, u32, u64
+from stages.kernels.peek import inner, kernel, u8, u32, u64
 from stages.kernels.unicode import CLASSES, CUTS, FILTER, HASHES, tables
 from stages.kernels.utf8 import span_hash
 
@@ -51,7 +51,7 @@ def build() -> NDArray[Any]:
     for word, cut in entries:
         assert len(word) <= LONGEST, word
         data = np.frombuffer(word, np.uint8)
-        key = np.uint64(span_hash(np.uint64(data.ctypes.data), 0, len(word)))
+        key = np.uint64(_hash(data))
         slot = int(key) & (_SLOTS - 1)
         while hashes[slot] and hashes[slot] != key:
             slot = (slot + 1) & (_SLOTS - 1)
@@ -59,6 +59,11 @@ def build() -> NDArray[Any]:
         second = word[1] if len(word) > 1 else 0
         block[FILTER + _filter_slot(len(word), word[0], second, word[-1])] = 1
     return block
+
+
+@kernel()
+def _hash(word: Any) -> int:
+    return span_hash(word.ctypes.data, np.int64(0), word.shape[0])
 
 
 def _cut(lengths: list[int]) -> int:

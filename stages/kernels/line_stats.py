@@ -105,7 +105,8 @@ def _count_newline_lines(data: int, lo: int, hi: int, t: int, table: NDArray[Any
 def count_lines(data: Any, offsets: Any, block: Any) -> NDArray[Any]:
     """Counts of `LINE_COUNTS` a document: int64 of shape (documents, counts)."""
     address, t = data.ctypes.data, block.ctypes.data
-    out = np.zeros((offsets.shape[0] - 1, 17), np.int64)
+    out = np.empty((offsets.shape[0] - 1, 17), np.int64)
+    out[:] = 0
     table = np.empty(1024, np.uint64)
     for d in range(out.shape[0]):
         lo, hi, row = np.int64(offsets[d]), np.int64(offsets[d + 1]), out[d]

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from stages.kernels.peek import inner, kernel
+from stages.kernels.peek import copy, inner, kernel
 
 
 @inner()
-def _slots(entries: int) -> int:
-    """Slots of a table for so many entries: a power of two, at most half full."""
+def _table(entries: int) -> Any:
+    """An empty table for so many entries: a power of two of slots, at most half full."""
     slots = np.int64(16)
     while slots < 2 * entries:
         slots *= 2
-    return slots
+    table = np.empty(slots, np.int32)
+    table[:] = -1
+    return table
 
 
 @inner()
@@ -36,9 +38,10 @@ def first_of_each(keys: Any, documents: Any, most: int) -> tuple[Any, Any, Any]:
     `keys` is (documents, keys a document); `documents` are taken in the order given.
     """
     room = documents.shape[0] * keys.shape[1]
-    table = np.full(_slots(room), np.int32(-1))
+    table = _table(room)
     out_key, out_document = np.empty(room, np.uint64), np.empty(room, np.int64)
-    members = np.zeros(room, np.int64)
+    members = np.empty(room, np.int64)
+    members[:] = 0
     n = 0
     for place in range(documents.shape[0]):
         d = documents[place]
@@ -60,8 +63,9 @@ def first_of_each(keys: Any, documents: Any, most: int) -> tuple[Any, Any, Any]:
 def total_members(keys: Any, members: Any) -> Any:
     """For each entry the sum of `members` over the entries with its key."""
     n = keys.shape[0]
-    table = np.full(_slots(n), np.int32(-1))
-    first, total = np.empty(n, np.int64), np.zeros(n, np.int64)
+    table = _table(n)
+    first, total = np.empty(n, np.int64), np.empty(n, np.int64)
+    total[:] = 0
     for e in range(n):
         i = _slot(table, keys, keys[e])
         if table[i] < 0:
@@ -76,7 +80,7 @@ def total_members(keys: Any, members: Any) -> Any:
 @kernel()
 def holders(keys: Any, wanted: Any) -> tuple[Any, Any]:
     """Every (document, place in `wanted`) where a document has a wanted key, by document; `wanted` are distinct."""
-    table = np.full(_slots(wanted.shape[0]), np.int32(-1))
+    table = _table(wanted.shape[0])
     for w in range(wanted.shape[0]):
         table[_slot(table, wanted, wanted[w])] = w
     room = np.int64(1024)
@@ -88,9 +92,11 @@ def holders(keys: Any, wanted: Any) -> tuple[Any, Any]:
             if w < 0:
                 continue
             if n == room:
-                document = np.concatenate((document, np.empty(room, np.int64)))
-                place = np.concatenate((place, np.empty(room, np.int64)))
                 room *= 2
+                more_documents, more_places = np.empty(room, np.int64), np.empty(room, np.int64)
+                copy(more_documents, 0, document, 0, n)
+                copy(more_places, 0, place, 0, n)
+                document, place = more_documents, more_places
             document[n], place[n] = d, w
             n += 1
     return document[:n], place[:n]
@@ -108,7 +114,9 @@ def _root(parent: Any, i: int) -> int:
 @kernel()
 def roots(a: Any, b: Any, documents: int) -> Any:
     """The smallest number of each document's component, int64 of shape (documents,), for links a[i] - b[i]."""
-    parent = np.arange(documents)
+    parent = np.empty(documents, np.int64)
+    for i in range(documents):
+        parent[i] = i
     for i in range(a.shape[0]):
         x, y = _root(parent, a[i]), _root(parent, b[i])
         if x < y:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels import sketch_sha1
-from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel
+from stages.kernels.arrow import buffers, frozen
+from stages.kernels.peek import copy, inner, kernel
 from stages.kernels.shingles import CHUNK, Shingling, compose, first_state, multipliers, read_tokens
 from stages.kernels.sketch_folds import table
 
@@ -75,7 +75,8 @@ def _sign(data: Any, offsets: Any, block: Any, places: Any, first: int, a: Any, 
     address, t, size = data.ctypes.data, block.ctypes.data, places.shape[0]
     tokens, grams, hashes = np.empty(CHUNK + size, np.uint64), np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint32)
     documents = offsets.shape[0] - 1
-    minima, counts = np.full((documents, a.shape[0]), EMPTY), np.zeros(documents, np.int64)
+    minima, counts = np.empty((documents, a.shape[0]), np.uint32), np.zeros(documents, np.int64)
+    minima[:] = EMPTY
     for d in range(documents):
         i, hi = np.int64(offsets[d]), np.int64(offsets[d + 1])
         have, total, state = np.int64(0), np.int64(0), first
@@ -91,7 +92,7 @@ def _sign(data: Any, offsets: Any, block: Any, places: Any, first: int, a: Any, 
             for k in range(count):
                 hashes[k] = _premix(np.uint32(grams[k]))
             _lower(minima[d], a, b, hashes, count)
-            tokens[: have - count] = tokens[count:have]
+            copy(tokens, 0, tokens, count, have - count)
             have -= count
         counts[d] = total
     tokens[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address
@@ -102,7 +103,8 @@ def _sign(data: Any, offsets: Any, block: Any, places: Any, first: int, a: Any, 
 def sign_hashes(values: Any, begins: Any, a: Any, b: Any) -> Any:
     """Signatures of runs of n-gram hashes, of which the lower 32 bits count."""
     documents = begins.shape[0] - 1
-    minima, hashes = np.full((documents, a.shape[0]), EMPTY), np.empty(CHUNK, np.uint32)
+    minima, hashes = np.empty((documents, a.shape[0]), np.uint32), np.empty(CHUNK, np.uint32)
+    minima[:] = EMPTY
     for d in range(documents):
         lo = begins[d]
         while lo < begins[d + 1]:
@@ -162,7 +164,7 @@ def band_keys(signatures: NDArray[np.uint32], bands: int, rows: int) -> NDArray[
     if bands * rows > signatures.shape[1]:
         message = f"{bands} bands of {rows} rows need more than the {signatures.shape[1]} values of a signature"
         raise ValueError(message)
-    return _band_keys(np.ascontiguousarray(signatures), bands, rows)
+    return _band_keys(frozen(np.ascontiguousarray(signatures)), bands, rows)
 
 
 @kernel()
@@ -182,14 +184,14 @@ def signature_jaccard(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[n
 
     Source: Broder (1997), On the resemblance and containment of documents.
     """
-    return _equal_fraction(np.ascontiguousarray(a), np.ascontiguousarray(b))
+    return _equal_fraction(frozen(np.ascontiguousarray(a)), frozen(np.ascontiguousarray(b)))
 
 
 @kernel()
 def set_jaccard(a_values: Any, a_offsets: Any, b_values: Any, b_offsets: Any, ia: Any, ib: Any) -> Any:
     """The Jaccard index of the sorted distinct sets `a[ia[k]]` and `b[ib[k]]`, in [0, 1]; 0 where both are empty."""
     pairs = ia.shape[0]
-    jaccard = np.zeros(pairs, np.float64)
+    jaccard = np.empty(pairs, np.float64)
     for p in range(pairs):
         i, i_end = a_offsets[ia[p]], a_offsets[ia[p] + 1]
         j, j_end = b_offsets[ib[p]], b_offsets[ib[p] + 1]
@@ -199,6 +201,5 @@ def set_jaccard(a_values: Any, a_offsets: Any, b_values: Any, b_offsets: Any, ia
             common += x == y
             i += x <= y
             j += y <= x
-        if sizes > 0:
-            jaccard[p] = common / (sizes - common)
+        jaccard[p] = common / (sizes - common) if sizes > 0 else 0.0
     return jaccard

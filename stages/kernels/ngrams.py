@@ -193,8 +193,9 @@ def count_ngrams(hashes: Any, sizes: Any, begins: Any, exhaustive: bool) -> NDAr
     `common_n`: the same as `top_n` without the spaces. `covering_top_n`: the longest of the most common n-grams, its
     words' characters times its count, 0 if all are unique. `all_n` and `covering_top_n` are 0 unless `exhaustive`.
     """
-    out = np.zeros((begins.shape[0] - 1, 35), np.int64)
-    room = 4096
+    out = np.empty((begins.shape[0] - 1, 35), np.int64)
+    out[:] = 0
+    room = np.int64(4096)
     for d in range(out.shape[0]):
         room = max(room, begins[d + 1] - begins[d])
     grams, places, repeated = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int8)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel, u8
+from stages.kernels.peek import copy, inner, kernel, u8
 from stages.kernels.shingles import CHUNK, read_tokens
 from stages.kernels.sketch_folds import Folding, table
 from stages.kernels.sketch_tokens import WORDS, has_lettered_words
@@ -65,7 +65,7 @@ def _words_hash(data: int, lo: int, hi: int, end: int, t: int, out: Any) -> int:
     """A 64-bit hash of the words of a span in order, never 0."""
     h, total, i, state = _SEED, np.int64(0), lo, np.int64(WORDS)
     while i < hi:
-        i, got, state = read_tokens(data, i, hi, end, t, state, out.ctypes.data)
+        i, got, state = read_tokens(data, i, hi, end, t, state, np.int64(out.ctypes.data))
         for k in range(got):
             h = (h ^ out[k]) * _M
             h ^= h >> _32
@@ -109,9 +109,11 @@ def _units(data: Any, offsets: Any, block: Any, paragraphs: bool, least: int) ->
             if not open_ended:
                 continue
             if n == room:
-                hashes = np.concatenate((hashes, np.empty(room, np.uint64)))
-                bounds = np.concatenate((bounds, np.empty((room, 2), np.int32)))
                 room *= 2
+                more_hashes, more_bounds = np.empty(room, np.uint64), np.empty((room, 2), np.int32)
+                copy(more_hashes, 0, hashes, 0, n)
+                copy(more_bounds, 0, bounds, 0, 2 * n)
+                hashes, bounds = more_hashes, more_bounds
             hashes[n], bounds[n, 0] = _words_hash(address, begin, stop, end, t, tokens), begin - lo
             n += 1
         if open_ended:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel
+from stages.kernels.peek import copy, inner, kernel
 
 SPANS = pa.list_(pa.struct([("begin", pa.int64()), ("end", pa.int64())]))
 
@@ -108,7 +108,7 @@ def _without(data: Any, offsets: Any, bounds: Any, firsts: Any) -> tuple[Any, An
         i, s, last = lo, np.int64(firsts[d]), np.int64(firsts[d + 1])
         while i < hi:
             begin, end, s = _hole(data, bounds, s, last, i, lo, hi)
-            out[n : n + begin - i] = data[i:begin]
+            copy(out, n, data, i, begin - i)
             n += begin - i
             i = end
             if begin < end:

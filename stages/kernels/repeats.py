@@ -94,12 +94,13 @@ def count_repeats(
         filled: whether segments are stripped and empty ones left out.
     """
     address, t = data.ctypes.data, block.ctypes.data
-    out = np.zeros((offsets.shape[0] - 1, 13), np.int64)
+    out = np.empty((offsets.shape[0] - 1, 13), np.int64)
+    out[:] = 0
     seen, twice = np.empty(1024, np.uint64), np.empty(1024, np.uint64)
     for d in range(out.shape[0]):
         lo, hi, row = np.int64(offsets[d]), np.int64(offsets[d + 1]), out[d]
         row[0] = chars_in(address, lo, hi)
-        feeds = 1
+        feeds = np.int64(1)
         for i in range(lo, hi):
             b = u8(address, i)
             feeds += b == 10 or (lines == SPLITLINES and (b < 32 or b == 0xC2 or b == 0xE2))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.kernels import sketch_sha1
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel
+from stages.kernels.peek import copy, inner, kernel
 from stages.kernels.sketch_folds import Folding, table
 from stages.kernels.sketch_tokens import CHARACTERS, WORDS, scan_characters, scan_words
 
@@ -100,13 +100,41 @@ def _sort_few(values: Any, lo: int, hi: int) -> None:
 
 
 @inner()
+def _sink(values: Any, lo: int, i: int, n: int) -> None:
+    """Let the i-th of `n` values from `lo` on sink to its place in the heap."""
+    v = values[lo + i]
+    child = 2 * i + 1
+    while child < n:
+        if child + 1 < n and values[lo + child + 1] > values[lo + child]:
+            child += 1
+        if values[lo + child] <= v:
+            break
+        values[lo + i] = values[lo + child]
+        i, child = child, 2 * child + 1
+    values[lo + i] = v
+
+
+@inner()
+def _sort_many(values: Any, lo: int, n: int) -> None:
+    """Heapsort: linear for equal values, which is what nearly all large buckets hold. numba's own takes seconds to compile."""
+    for i in range(n // 2, 0, -1):
+        _sink(values, lo, i - 1, n)
+    for end in range(n - 1, 0, -1):
+        v = values[lo + end]
+        values[lo + end] = values[lo]
+        values[lo] = v
+        _sink(values, lo, np.int64(0), end)
+
+
+@inner()
 def _sort(values: Any, out: Any, n: int) -> None:
     """Sort the first `n` of uniformly distributed values into `out`: by their highest bits, then each bucket."""
     bits = np.uint64(1)
     while (np.int64(1) << np.int64(bits)) * 4 < n:
         bits += np.uint64(1)
     shift, buckets = np.uint64(64) - bits, np.int64(1) << np.int64(bits)
-    begins = np.zeros(buckets + 1, np.int64)
+    begins = np.empty(buckets + 1, np.int64)
+    begins[:] = 0
     for i in range(n):
         begins[np.int64(values[i] >> shift) + 1] += 1
     for k in range(buckets):
@@ -121,14 +149,14 @@ def _sort(values: Any, out: Any, n: int) -> None:
         if hi - lo <= _FEW:
             _sort_few(out, lo, hi)
         else:
-            out[lo:hi] = np.sort(out[lo:hi])
+            _sort_many(out, lo, hi - lo)
         lo = hi
 
 
 @inner()
 def _grown(values: Any, used: int, room: int) -> Any:
     larger = np.empty(room, np.uint64)
-    larger[:used] = values[:used]
+    copy(larger, 0, values, 0, used)
     return larger
 
 
@@ -172,9 +200,9 @@ def _all_grams(data: Any, offsets: Any, block: Any, places: Any, first: int) -> 
             compose(tokens, count, places, length, grams)
             if n + count > found.shape[0]:
                 found = _grown(found, n, 2 * found.shape[0])
-            found[n : n + count] = grams[:count]
+            copy(found, n, grams, 0, count)
             n += count
-            tokens[: have - count] = tokens[count:have]
+            copy(tokens, 0, tokens, count, have - count)
             have -= count
         begins[d + 1] = n
     tokens[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.kernels import cache
+from stages.kernels.unicode import blocks_of
 
 #: Classes. WORD extends a word, ALONE is a token of its own, MARK extends whatever it follows and begins nothing,
 #: SKIPPED is read as absent, ZERO is a digit that is read as 0, once for a run.
@@ -91,16 +92,13 @@ def build(*switches: bool) -> NDArray[Any]:
     entries = np.zeros(0x110000, np.uint64)
     for low, high in _ASSIGNED:
         for c in range(low, high):
-            entries[c] = _entry(c, switches)
-    blocks, index = np.unique(entries.reshape(-1, 64), axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    first = [index[0], index[1]]  # ASCII comes first, so that its entries need no index
-    order = np.concatenate([first, np.delete(np.arange(len(blocks)), first)])
-    place = np.argsort(order).astype(np.uint16)
+            if unicodedata.category(chr(c)) != "Cn":  # what is not assigned separates
+                entries[c] = _entry(c, switches)
+    blocks, index = blocks_of(entries, 64)  # ASCII comes first, so that its entries need no index
     lowercase, punctuation, digits, _ = switches
     flags = (PLAIN_DIGITS if digits else 0) | (0 if punctuation else PLAIN_MARKS)
     header = np.array([0x2020202020202020 if lowercase else 0, flags], np.uint64)
-    parts = (header, place[index], blocks[order].reshape(-1))
+    parts = (header, index, blocks)
     return np.concatenate([part.view(np.uint8) for part in parts])
 
 

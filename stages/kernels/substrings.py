@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel, u8, u64
+from stages.kernels.arrow import buffers, frozen
+from stages.kernels.peek import copy, inner, kernel, u8, u64
 from stages.kernels.utf8 import span_hash
 from stages.kernels.winnowing import anchor_bytes, choose, chunk_of, power_of
 
@@ -29,7 +29,7 @@ ALL = 2**64 - 1
 @inner()
 def _slot(h: int, slots: int) -> int:
     """Where a hash begins to look in a table of a power of two of places."""
-    m = np.uint64(h) * _PRIME
+    m = h * _PRIME
     return np.int64((m ^ (m >> _32)) & np.uint64(slots - 1))
 
 
@@ -54,7 +54,8 @@ def _known(keys: Any) -> Any:
     slots = 16
     while slots < 2 * keys.shape[0]:
         slots *= 2
-    table = np.zeros(slots, np.uint64)
+    table = np.empty(slots, np.uint64)
+    table[:] = 0
     for i in range(keys.shape[0]):
         s = _slot(keys[i], slots)
         while table[s] != np.uint64(0) and table[s] != keys[i]:
@@ -82,7 +83,7 @@ def _noted(spans: Any, used: Any, row: int, begin: int, end: int) -> Any:
         return spans
     if n == spans.shape[0]:
         larger = np.empty((2 * n, 3), np.int64)
-        larger[:n] = spans
+        copy(larger, 0, spans, 0, 3 * n)
         spans = larger
     spans[n, 0], spans[n, 1], spans[n, 2] = row, begin, end
     used[1] = n + 1
@@ -92,7 +93,7 @@ def _noted(spans: Any, used: Any, row: int, begin: int, end: int) -> Any:
 @inner()
 def _find(slots: Any, table: Any, ends: Any, store: Any, key: int, h: int, at: int, passage: int, size: int) -> int:
     """The slot of a passage, or the empty one where it belongs."""
-    s = _slot(h, slots.shape[0])
+    s = _slot(np.uint64(h), slots.shape[0])
     while slots[s] >= 0:
         e = slots[s]
         alike = table[e, HASH] == h and table[e, KEY] == key and table[e, AT] == at and ends[e + 1] - ends[e] == size
@@ -107,19 +108,20 @@ def _room(table: Any, ends: Any, store: Any, slots: Any, n: int, size: int) -> t
     """The arrays, larger where the n-th passage has no room."""
     if n == table.shape[0]:
         more = np.empty((2 * n, 7), np.int64)
-        more[:n] = table
+        copy(more, 0, table, 0, 7 * n)
         table = more
         longer = np.empty(2 * n + 1, np.int64)
-        longer[: n + 1] = ends[: n + 1]
+        copy(longer, 0, ends, 0, n + 1)
         ends = longer
     if ends[n] + size > store.shape[0]:
         larger = np.empty(np.int64(1.5 * store.shape[0]) + size, np.uint8)
-        larger[: ends[n]] = store[: ends[n]]
+        copy(larger, 0, store, 0, ends[n])
         store = larger
     if 2 * (n + 1) > slots.shape[0]:
-        slots = np.full(2 * slots.shape[0], -1, np.int32)
+        slots = np.empty(2 * slots.shape[0], np.int32)
+        slots[:] = -1
         for e in range(n):
-            s = _slot(table[e, HASH], slots.shape[0])
+            s = _slot(np.uint64(table[e, HASH]), slots.shape[0])
             while slots[s] >= 0:
                 s = (s + 1) & (slots.shape[0] - 1)
             slots[s] = e
@@ -150,7 +152,7 @@ def _gather(
                 length = chosen[c + 1, 1] - begin + size - 1
                 passage = t + lo + begin
                 key = np.int64(keys[c])
-                h = np.int64((span_hash(passage, 0, length) + np.uint64(at)) & np.uint64(mask))
+                h = np.int64((span_hash(passage, np.int64(0), length) + np.uint64(at)) & np.uint64(mask))
                 s = _find(slots, table, ends, store, key, h, at, passage, length)
                 e = np.int64(slots[s])
                 if e < 0:
@@ -229,7 +231,7 @@ def _before(order: Any, at: Any, e: int, f: int) -> bool:
 def _put(found: Any, n: int, e: int, begin: int, end: int) -> Any:
     if n == found.shape[0]:
         larger = np.empty((2 * n, 3), np.int64)
-        larger[:n] = found
+        copy(larger, 0, found, 0, 3 * n)
         found = larger
     found[n, 0], found[n, 1], found[n, 2] = e, begin, end
     return found
@@ -278,7 +280,7 @@ def _struck(
             kept = np.int64(-1) if every else _first(order, at, members)
             for i in range(c):
                 if members[i] != kept:
-                    found = _put(found, n, members[i], 0, offsets[members[i] + 1] - offsets[members[i]])
+                    found = _put(found, n, members[i], np.int64(0), offsets[members[i] + 1] - offsets[members[i]])
                     n += 1
             continue
         if 2 * c > slots.shape[0]:
@@ -303,7 +305,7 @@ def _struck(
                 if j < 0 or j > offsets[e + 1] - offsets[e] - size:
                     continue
                 window = t + offsets[e] + j
-                s = _slot(span_hash(window, 0, size) & np.uint64(mask), room)
+                s = _slot(span_hash(window, np.int64(0), size) & np.uint64(mask), room)
                 while slots[s] >= 0:
                     f = members[slots[s]]
                     if _equal(window, t + offsets[f] + at[f] - left, size):
@@ -362,13 +364,6 @@ def struck(
     data = np.frombuffer(content, np.uint8) if content is not None and content.size else np.empty(0, np.uint8)
     by_key = np.argsort(keys, kind="stable")
     found: NDArray[np.int64] = _struck(
-        _frozen(data), _frozen(offsets), keys, by_key, at, order, count, min_bytes, every, np.uint64(mask)
+        frozen(data), frozen(offsets), keys, by_key, at, order, count, min_bytes, every, np.uint64(mask)
     )
     return found
-
-
-def _frozen(values: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written to: one type for the kernel, wherever the values come from."""
-    view = values.view()
-    view.setflags(write=False)
-    return view

@@ -23,7 +23,8 @@ def chunks(data: Any, offsets: Any, most: int) -> tuple[Any, Any, Any, Any, Any]
     documents = offsets.shape[0] - 1
     room = min(documents * most, (np.int64(offsets[documents]) - np.int64(offsets[0]) + documents) // 2 + documents + 1)
     hashes, begins, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    first, more = np.zeros(documents + 1, np.int64), np.zeros(documents, np.bool_)
+    first, more = np.zeros(documents + 1, np.int64), np.empty(documents, np.bool_)
+    more[:] = False
     n = 0
     for d in range(documents):
         i, stop, last = np.int64(offsets[d]), np.int64(offsets[d + 1]), n + most
@@ -75,7 +76,8 @@ def means(found: Any, first: Any, starts: Any, ids: Any, table: Any, most: int, 
     Vectors are summed in the order of the tokens; unknown tokens are left out. At most one token too many is counted.
     """
     documents, dimensions = first.shape[0] - 1, table.shape[1]
-    vectors = np.zeros((documents, dimensions), np.float32)
+    vectors = np.empty((documents, dimensions), np.float32)
+    vectors[:] = 0
     known, tokens = np.zeros(documents, np.int64), np.zeros(documents, np.int64)
     for d in range(documents):
         sums, n, used = vectors[d], 0, 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stages.kernels import unicode as u
 from stages.kernels.arrow import buffers
 from stages.kernels.lexicon import lexicon
-from stages.kernels.peek import inner, kernel, u8, u64
+from stages.kernels.peek import copy, inner, kernel, u8, u64
 from stages.kernels.utf8 import flags_at, is_ellipsis, span_hash
 from stages.kernels.words import SEGMENT, end_of, is_plain, next_cut, split_words, start_of
 
@@ -76,11 +76,16 @@ def find_words(data: Any, offsets: Any, block: Any, rule: int) -> Words:
             hi = next_cut(address, lo, stop)
             count = split_words(address, lo, hi, t, rule, out)
             if n + count > room:
-                more = max(count, room // 2)
-                hashes = np.concatenate((hashes, np.empty(more, np.uint64)))
-                sizes = np.concatenate((sizes, np.empty(more, np.uint16)))
-                kinds = np.concatenate((kinds, np.empty(more, np.uint16)))
-                room += more
+                room += max(count, room // 2)
+                more_hashes, more_sizes, more_kinds = (
+                    np.empty(room, np.uint64),
+                    np.empty(room, np.uint16),
+                    np.empty(room, np.uint16),
+                )
+                copy(more_hashes, 0, hashes, 0, n)
+                copy(more_sizes, 0, sizes, 0, n)
+                copy(more_kinds, 0, kinds, 0, n)
+                hashes, sizes, kinds = more_hashes, more_sizes, more_kinds
             for w in range(count):
                 word = u64(out, w)
                 a, b = start_of(word), end_of(word)

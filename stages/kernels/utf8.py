@@ -8,7 +8,7 @@
 
 import numpy as np
 
-from stages.kernels.peek import inner, kernel, u8, u16, u32, u64
+from stages.kernels.peek import inner, u8, u16, u32, u64
 from stages.kernels.unicode import CLASSES
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -58,7 +58,7 @@ def chars_in(data: int, lo: int, hi: int) -> int:
     return n
 
 
-@kernel()
+@inner()
 def span_hash(data: int, lo: int, hi: int) -> int:
     """A 64-bit hash of a span of bytes, never 0; eight bytes a step."""
     h = np.uint64(hi - lo) * _MIX

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel, u8
+from stages.kernels.peek import copy, inner, kernel, u8
 
 #: Windows of a text that are looked at together, at least.
 _CHUNK = 4096
@@ -89,7 +89,7 @@ def choose(
     of the `have` anchors that are there is that of the window before.
     """
     _hash_grams(data, text + first, windows + width - 1, k, power, grams)
-    here = _rightmost(grams, 0, width)
+    here = _rightmost(grams, np.int64(0), width)
     if have == 0 or chosen[have - 1, 0] != first + here:
         chosen[have, 0], chosen[have, 1], keys[have] = first + here, first, _key(grams[here])
         have += 1
@@ -125,7 +125,7 @@ def _fingerprints(data: Any, offsets: Any, size: int, k: int) -> tuple[Any, Any]
             count = choose(t, lo, first, min(chunk, windows - first), k, width, power, grams, chosen, keys, have)
             if n + count > found.shape[0]:
                 larger = np.empty(2 * (n + count), np.uint64)
-                larger[:n] = found[:n]
+                copy(larger, 0, found, 0, n)
                 found = larger
             for c in range(have, count):
                 told = told + 1 if keys[c] == last else 1

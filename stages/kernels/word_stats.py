@@ -39,7 +39,8 @@ def count_words(sizes: Any, kinds: Any, begins: Any) -> NDArray[Any]:
 
     Words of 1,023 characters or more count as 1,023 in the median.
     """
-    out = np.zeros((begins.shape[0] - 1, 13), np.int64)
+    out = np.empty((begins.shape[0] - 1, 13), np.int64)
+    out[:] = 0
     lengths = np.zeros(_LENGTHS, np.int64)
     for d in range(out.shape[0]):
         lo, hi, row = begins[d], begins[d + 1], out[d]

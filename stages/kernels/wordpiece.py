@@ -86,7 +86,7 @@ def _piece(keys: Any, ids: Any, word: int, lo: int, hi: int) -> int:
 @inner()
 def _split(keys: Any, ids: Any, word: int, size: int, longest: int, unknown: int, out: Any, n: int) -> int:
     """Write a word's tokens from place `n` on; the place after them. A word with a part that is no piece is unknown."""
-    begin, lo = n, 0
+    begin, lo = n, np.int64(0)
     while lo < size:
         hi = min(size, lo + longest)
         token = -1
@@ -109,13 +109,15 @@ def split_chunks(
     data: Any, begins: Any, ends: Any, keys: Any, ids: Any, kinds: Any, lower: Any, limits: Any
 ) -> tuple[Any, Any, Any]:
     """Where each chunk's tokens begin (one place more), the tokens, and which chunks are not plain and have none here."""
-    address, n, total = data.ctypes.data, 0, 0
+    address, n, total = data.ctypes.data, np.int64(0), 0
     for c in range(begins.shape[0]):
         total += ends[c] - begins[c]
     out, starts = np.empty(total, np.int32), np.zeros(begins.shape[0] + 1, np.int64)
-    odd = np.zeros(begins.shape[0], np.bool_)
+    odd = np.empty(begins.shape[0], np.bool_)
+    odd[:] = False
     longest, most, unknown = limits[0], limits[1], limits[2]
-    scratch = np.zeros(most + 16, np.uint8)
+    scratch = np.empty(most + 16, np.uint8)
+    scratch[:] = 0
     word = scratch.ctypes.data
     for c in range(begins.shape[0]):
         for i in range(begins[c], ends[c]):

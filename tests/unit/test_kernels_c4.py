@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.kernels.phrases import PHRASES, POLICY
-from stages.kernels.warm import compile_all
+from stages.kernels.warm import compile_kinds
 from stages.text.c4 import C4, RULES
 from stages.text.c4_lines import C4Lines
 
@@ -60,7 +60,7 @@ POLICIES = tuple(phrase for phrase, flag in PHRASES.items() if flag == POLICY)
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    compile_all()
+    compile_kinds(("c4",))
 
 
 def edited(text: str, definition: str, *, end_marks: bool) -> tuple[dict[str, int], str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stages.kernels import line_stats, repeats, unicode
 from stages.kernels.arrow import buffers
 from stages.kernels.lexicon import lexicon
-from stages.kernels.warm import compile_all
+from stages.kernels.warm import compile_kinds
 
 PARTS = [
     "\n",
@@ -50,7 +50,7 @@ TEXTS = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    compile_all()
+    compile_kinds(("text_stats", "repetition"))
 
 
 def expected_lines(text: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from stages.kernels import ngrams
 from stages.kernels.arrow import buffers
 from stages.kernels.lexicon import lexicon
 from stages.kernels.tokens import find_words
-from stages.kernels.warm import compile_all
+from stages.kernels.warm import compile_kinds
 from stages.kernels.words import WHITESPACE
 
 TEXTS = st.lists(
@@ -20,7 +20,7 @@ TEXTS = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    compile_all()
+    compile_kinds(("repetition",))
 
 
 def counted(texts: list[str]) -> list[dict[str, int]]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stages.kernels.byte_spans import merged, snap
 from stages.kernels.substrings import ALL, AT, BEGIN, COUNT, KEY, RANK, ROW, Passages, struck
+from stages.kernels.warm import compile_kinds
 from stages.kernels.winnowing import anchor_bytes, fingerprints
 
 WORDS = st.sampled_from(
@@ -18,6 +19,11 @@ WORDS = st.sampled_from(
 )
 TEXTS = st.lists(st.lists(WORDS | st.text(max_size=5), max_size=12).map("".join), max_size=8)
 MASK = 2**64 - 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    compile_kinds(("substring_duplicates",))
 
 
 def oracle_keys(text: bytes, size: int) -> list[tuple[int, int]]:

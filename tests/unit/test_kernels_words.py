@@ -15,7 +15,7 @@ from stages.kernels.arrow import buffers
 from stages.kernels.lexicon import lexicon
 from stages.kernels.spans import words_in
 from stages.kernels.tokens import EXACT, HAS_ALPHA, HAS_SIGN, NOT_MARKS, NOT_SYMBOLS, STOP_WORDS, find_words, words_of
-from stages.kernels.warm import compile_all
+from stages.kernels.warm import FAMILIES, KINDS, compile_all, compile_kinds, families
 from stages.kernels.words import ALPHANUMERIC, SEGMENT, SPACY, WHITESPACE
 
 GOLDEN = json.loads(Path(__file__).with_name("spacy_words.json").read_text("utf-8"))
@@ -48,7 +48,7 @@ TEXTS = st.one_of(
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    compile_all()
+    compile_kinds(("text_stats",))
     words_in("warm", SPACY)
 
 
@@ -164,7 +164,12 @@ def test_warming_says_how_far_it_is():
     said = []
     compile_all(lambda *step: said.append(step))
 
-    assert said == [("text_stats", 1, 3), ("repetition", 2, 3), ("c4", 3, 3)]
+    assert said == [(kind, n, len(KINDS)) for n, kind in enumerate(KINDS, 1)]
+
+
+def test_every_kind_with_kernels_is_in_one_family_and_others_stand_alone():
+    assert sorted(kind for family in FAMILIES for kind in family) == sorted(KINDS)
+    assert families(["c4", "language", "minhash", "text_stats"]) == [["language"], ["text_stats", "c4"], ["minhash"]]
 
 
 def test_lists_are_the_published_ones():
