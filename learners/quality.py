@@ -11,7 +11,7 @@ Sources: Li et al. 2024 (DCLM, arXiv:2406.11794), Penedo et al. 2024 (FineWeb-Ed
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,37 +19,12 @@ from numpy.typing import NDArray
 
 from learners.quality_embedding import fit_embedding
 from learners.quality_fasttext import fit_fasttext
+from learners.quality_settings import Settings
 from stages.errors import DataError
-from stages.classifiers.scorer import Scorer
 
-Kind = Literal["fasttext", "embedding"]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a classifier is fitted. The defaults for fastText are those of DCLM's trainer.
-
-    `model` and `inverse_l2` (scikit-learn's C) are of the kind `embedding`, the others of the kind `fasttext`.
-    """
-
-    kind: Kind = "fasttext"
-    lr: float = 0.1
-    dim: int = 100
-    ws: int = 5
-    epoch: int = 5
-    min_count: int = 1
-    word_ngrams: int = 1
-    bucket: int = 2_000_000
-    model: str = "static"
-    inverse_l2: float = 10.0
-
-    def json(self) -> dict[str, Any]:
-        """The settings that matter for the kind."""
-        if self.kind == "embedding":
-            return {"kind": self.kind, "model": self.model, "inverse_l2": self.inverse_l2}
-        names = ("kind", "lr", "dim", "ws", "epoch", "min_count", "word_ngrams", "bucket")
-        return {name: getattr(self, name) for name in names}
-
+__all__ = ["Fitted", "Settings", "fit", "labels_of"]
+from stages.classifiers.logistic import LogisticScorer
+from stages.classifiers.scorer import Given, Scorer
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -58,16 +33,20 @@ class Fitted:
     labels: tuple[str, ...]
     scorer: Scorer
 
-    def predict(self, given: pa.StringArray | NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict(self, given: Given) -> NDArray[np.float64]:
         """Probabilities (N texts, C labels) as the model gives them, not calibrated; NaN for a text without a word.
 
-        A classifier of the kind `embedding` takes texts, or their vectors of length 1 (N, D) where they are there already.
+        A classifier of the kind `embedding` takes texts, a column `vector` of the stage `embedding`, or vectors (N, D).
         """
         return self.scorer.predict(given)
 
     def write(self, folder: Path) -> dict[str, Path]:
         """Write the classifier's files; their paths by role."""
         return self.scorer.write(folder)
+
+    def vectors(self, texts: pa.StringArray) -> pa.Array | None:
+        """The column `vector` of texts, for a later `predict` or `fit`; None where the kind needs none."""
+        return self.scorer.vectors(texts) if isinstance(self.scorer, LogisticScorer) else None
 
     def identity(self) -> Mapping[str, Any]:
         """What its numbers depend on beside its files: labels, and the embedding model's content."""

@@ -70,7 +70,7 @@ class _Reader:
         size = np.dtype(kind).itemsize * count
         if count < 0 or self.at + size > len(self.data):
             raise broken(self.name, "it ends too early")
-        values = np.frombuffer(self.data, kind, count, self.at)
+        values = np.ndarray((count,), kind, self.data, self.at)
         self.at += size
         return values
 
@@ -89,17 +89,26 @@ def read(path: Path) -> Model:
     Raises:
         SpecError: it is none, or one of a kind that is not read.
     """
+    if not path.stat().st_size:
+        raise broken(path.name, "it is empty")
+    return parse(np.memmap(path, np.uint8, "r"), path.name)
+
+
+def parse(data: Bytes, name: str) -> Model:
+    """The model in the bytes of a file.
+
+    Raises:
+        SpecError: it is none, or one of a kind that is not read.
+    """
     from stages.kernels.fasttext_lines import entries  # noqa: PLC0415 - numba is slow to import
 
-    if path.stat().st_size < 8:  # noqa: PLR2004 - magic and version
-        raise broken(path.name, "it ends too early")
-    reader = _Reader(np.memmap(path, np.uint8, "r"), path.name)
+    reader = _Reader(data, name)
     if reader.one("<i4") != MAGIC or (version := reader.one("<i4")) not in VERSIONS:
-        raise broken(path.name, "it does not begin like one")
+        raise broken(name, "it does not begin like one")
     arguments = dict(zip(ARGUMENTS, reader.array("<i4", 12).tolist(), strict=True))
     reader.array("<f8", 1)
     if arguments["model"] != SUPERVISED:
-        raise broken(path.name, "it holds word vectors, not a classifier")
+        raise broken(name, "it holds word vectors, not a classifier")
     if version == VERSIONS[0]:
         arguments["maxn"] = 0
     size, words, labels = reader.array("<i4", 3).tolist()
@@ -107,11 +116,11 @@ def read(path: Path) -> Model:
     pruned = reader.one("<i8")
     begins, ends, counts, _, reader.at = entries(reader.data, reader.at, size)
     if reader.at < 0 or words + labels != size:
-        raise broken(path.name, "its dictionary is damaged")
+        raise broken(name, "its dictionary is damaged")
     index = reader.array("<i4", 2 * pruned).reshape(-1, 2) if pruned >= 0 else None
     matrix = _quantized(reader) if (packed := reader.one("?")) else _dense(reader)
     if reader.one("?") and packed:
-        raise broken(path.name, "its output matrix is quantized")
+        raise broken(name, "its output matrix is quantized")
     names = [bytes(reader.data[b:e]) for b, e in zip(begins[words:], ends[words:], strict=True)]
     own = tuple(n.removeprefix(PREFIX).decode() for n in names)
     kept = None if index is None else index[np.argsort(index[:, 1]), 0]
