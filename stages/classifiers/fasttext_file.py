@@ -15,6 +15,8 @@ SUPERVISED = 3
 CENTROIDS = 256
 END = b"</s>"
 PREFIX = b"__label__"
+#: The threshold of word sampling that files name, and supervised training does not use.
+SAMPLING = 1e-4
 ARGUMENTS = ("dim", "ws", "epoch", "min_count", "neg", "word_ngrams", "loss", "model", "bucket", "minn", "maxn", "lr_update_rate")
 
 Bytes = NDArray[np.uint8]
@@ -152,3 +154,33 @@ def _centroids(reader: _Reader) -> tuple[Floats, ...]:
     cut = CENTROIDS * width
     own = [flat[m * cut : (m + 1) * cut].reshape(CENTROIDS, width) for m in range(parts - 1)]
     return (*own, flat[(parts - 1) * cut :].reshape(CENTROIDS, last))
+
+
+def content(  # noqa: PLR0913, PLR0917 - what a file holds
+    arguments: dict[str, int],
+    words: list[bytes],
+    counts: NDArray[np.int64],
+    labels: list[str],
+    label_counts: NDArray[np.int64],
+    tokens: int,
+    matrices: tuple[Floats, Floats],
+) -> bytes:
+    """The bytes of a model's file: version 12, nothing quantized or pruned. `arguments` are those of ARGUMENTS."""
+    names = [*words, *(PREFIX + label.encode() for label in labels)]
+    kinds = [0] * len(words) + [1] * len(labels)
+    numbers = np.concatenate([counts, label_counts]).tolist()
+    dictionary = b"".join(
+        name + b"\0" + int(n).to_bytes(8, "little") + bytes([kind])
+        for name, n, kind in zip(names, numbers, kinds, strict=True)
+    )
+    head = [MAGIC, VERSIONS[-1], *(arguments[name] for name in ARGUMENTS)]
+    parts = [
+        np.array(head, "<i4").tobytes(),
+        np.array([SAMPLING], "<f8").tobytes(),
+        np.array([len(names), len(words), len(labels)], "<i4").tobytes(),
+        np.array([tokens, -1], "<i8").tobytes(),
+        dictionary,
+    ]
+    for matrix in matrices:
+        parts += [b"\0", np.array(matrix.shape, "<i8").tobytes(), np.ascontiguousarray(matrix, "<f4").tobytes()]
+    return b"".join(parts)

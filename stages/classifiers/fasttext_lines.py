@@ -36,17 +36,26 @@ def lines_of(model: Model, *, joined: bool) -> Lines:
     """The tables of a model; `joined`: every line break of `str.splitlines` separates words too."""
     from stages.kernels.fasttext_lines import word_table  # noqa: PLC0415 - numba is slow to import
 
-    spaces = np.zeros(256, np.bool_)
-    spaces[list(SEPARATORS + (LINE_ENDS if joined else b""))] = True
     table, hashes = word_table(model.data, model.begins, model.ends, 1 << max(4, (2 * len(model.begins)).bit_length()))
     end = next((k for k in range(model.words) if bytes(model.data[model.begins[k] : model.ends[k]]) == END), -1)
     bits, ranks, order = _kept(model)
     a = model.arguments
     sizes = [model.words, len(model.begins), a["bucket"], a["minn"], a["maxn"], a["word_ngrams"], end]
     sizes += [-1 if model.pruned is None else len(model.pruned), int(joined)]
-    prefix = np.frombuffer(PREFIX, np.uint8)
-    arguments = (spaces, prefix, np.array(sizes, np.int64), model.data, model.begins, model.ends)
+    arguments = (spaces_of(joined=joined), prefix_bytes(), np.array(sizes, np.int64), model.data, model.begins, model.ends)
     return Lines((*arguments, table, hashes, bits, ranks), order)
+
+
+def spaces_of(*, joined: bool) -> NDArray[np.bool_]:
+    """For each byte whether it separates words."""
+    spaces = np.zeros(256, np.bool_)
+    spaces[list(SEPARATORS + (LINE_ENDS if joined else b""))] = True
+    return spaces
+
+
+def prefix_bytes() -> NDArray[np.uint8]:
+    """What labels begin with."""
+    return np.frombuffer(PREFIX, np.uint8)
 
 
 def _kept(model: Model) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64] | None]:

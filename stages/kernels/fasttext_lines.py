@@ -171,8 +171,9 @@ def rows_of(
     ranks: Any,
     out: Any,
     seen: Any,
-) -> tuple[int, bool]:
-    """Write the rows of a line to `out`; how many they are, and whether the line is more than white space.
+) -> tuple[int, int, bool]:
+    """Write the rows of a line to `out`; how many they are, how many words there are with the
+    line's end, and whether the line is more than white space.
 
     `out` has room for every row, `seen` for the hash of every word and one more.
     """
@@ -210,7 +211,7 @@ def rows_of(
         words += 1
     if sizes[NGRAMS] > 1:
         n = _word_ngrams(seen, words, sizes, bits, ranks, out, n)
-    return n, filled
+    return n, words, filled
 
 
 @inner()

@@ -37,7 +37,7 @@ def languages(
     hidden, scores = np.zeros(dim, np.float32), np.zeros(2 * labels, np.float32)
     spaces, prefix, sizes, data, begins, ends, table, hashes, bits, ranks = lines
     for d in range(documents):
-        n, filled = rows_of(
+        n, _, filled = rows_of(
             text.ctypes.data, np.int64(offsets[d]), np.int64(offsets[d + 1]),
             spaces, prefix, sizes, data, begins, ends, table, hashes, bits, ranks, rows, words,
         )  # fmt: skip

@@ -77,7 +77,7 @@ def line_logits(
     spaces, prefix, sizes, data, begins, ends, table, hashes, bits, ranks = lines
     for d in range(documents):
         lo, hi = _stripped(text.ctypes.data, np.int64(offsets[d]), np.int64(offsets[d + 1]))
-        n, filled = rows_of(
+        n, _, filled = rows_of(
             text.ctypes.data, lo, hi,
             spaces, prefix, sizes, data, begins, ends, table, hashes, bits, ranks, rows, words,
         )  # fmt: skip
