@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.classifiers.fasttext_file import SOFTMAX, Model, broken, parse
+from stages.classifiers.fasttext_file import ARGUMENTS, END, SOFTMAX, SUPERVISED, Model, broken, content, parse
 from stages.classifiers.fasttext_lines import Lines, lines_of
 from stages.classifiers.scorer import Given, softmax
 
@@ -47,6 +47,14 @@ class FasttextScorer:
         if not path.stat().st_size:
             raise broken(path.name, "it is empty")
         return cls(np.memmap(path, np.uint8, "r"), path.name)
+
+    @classmethod
+    def warm(cls) -> None:
+        """Compile the kernels, or load them from their cache, on a model that knows nothing."""
+        arguments = dict.fromkeys(ARGUMENTS, 0) | {"dim": 1, "word_ngrams": 1, "loss": SOFTMAX, "model": SUPERVISED}
+        nothing, two = np.zeros((1, 1), np.float32), np.zeros((2, 1), np.float32)
+        inner = content(arguments, [END], np.ones(1, np.int64), ["0", "1"], np.ones(2, np.int64), 1, (nothing, two))
+        cls(np.frombuffer(inner, np.uint8)).predict(pa.array(["warm"]))
 
     @cached_property
     def _tables(self) -> tuple[Lines, NDArray[np.float32]]:

@@ -1,8 +1,9 @@
 """Training of fastText classifiers in one thread: words counted, lines as rows, and stochastic gradient descent.
 
 As in fastText 0.9.2's `Dictionary::readFromFile`, `FastText::trainThread` and `Model::update` with a softmax (Joulin et al.
-2016, arXiv:1607.01759). The library's own single thread leaves nine tenths of its first weights uninitialized in the builds
-with aligned memory, so that it answers NaN or differs from run to run; its many threads race.
+2016, arXiv:1607.01759). Of fasttext-numpy2 0.10.4 a few of the
+first weights lie outside the range that they are drawn from, and on long texts most trainings in one thread end with
+"Encountered NaN" whatever the learning rate; its many threads race, so that no two models are equal.
 """
 
 # numba infers the types of its integers and tuples, which mypy takes for Python's

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from stages.base import Columns, Example, Kernel, RowStage, column
+from stages.classifiers.cutting import first_characters
 from stages.errors import SpecError
 from stages.fingerprint import digest
 
@@ -64,7 +64,7 @@ class Language(RowStage):
         classify = open_hierarchy(_model_path(), "en")
 
         def kernel(batch: pa.RecordBatch) -> Columns:
-            found = classify(_cut(batch[self.text], self.max_chars))
+            found = classify(first_characters(batch[self.text], self.max_chars))
             return {
                 "code": pa.array(found.labels, pa.string(), mask=~found.known),
                 "p": pa.array(np.clip(found.p, 0, 1), mask=~found.known),
@@ -72,13 +72,6 @@ class Language(RowStage):
             }
 
         return kernel
-
-
-def _cut(texts: pa.StringArray, max_chars: int) -> pa.StringArray:
-    long = pc.greater(pc.binary_length(texts), max_chars)
-    if not pc.any(long).as_py():
-        return texts
-    return pc.replace_with_mask(texts, long, pc.utf8_slice_codeunits(texts.filter(long), 0, max_chars))
 
 
 @cache
