@@ -28,6 +28,8 @@ from stages.errors import SpecError, StorageError
 if TYPE_CHECKING:
     from pipelines.index.asking import Question
     from pipelines.index.commands import Banding, Storage, Taking
+    from pipelines.learning.quality import Learning as QualityLearning
+    from stages.artifacts import Artifact
 
 DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
@@ -274,6 +276,25 @@ def index_info(index: str, *, url: str | None = None, store: str | Path | Store 
     from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
 
     return commands.info(open_store(store), index, url)
+
+
+def learn_quality(
+    name: str,
+    learning: "QualityLearning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Fit a classifier of documents (see `pipelines.learning.quality.Learning`) and keep it under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's, or the high label is none of the labels.
+        DataError: a path matches nothing, records have no label, or a class has too few documents.
+    """
+    from pipelines.learning import quality  # noqa: PLC0415 - learners load what they use
+
+    return quality.learn_quality(open_store(store, create=True), name, learning, options=options, watch=watch)
 
 
 def doctor() -> Any:
