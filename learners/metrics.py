@@ -70,7 +70,7 @@ def _steps(y_N: Truth, p_N: Floats, w_N: Floats | None) -> tuple[Floats, Floats]
     """Weight of the high class and of the other at each different p, from the largest p on."""
     w_N = np.ones(len(p_N)) if w_N is None else w_N
     order = np.argsort(-p_N, kind="stable")
-    first = np.flatnonzero(np.append(True, np.diff(p_N[order]) != 0))  # noqa: FBT003 - the first begins a step
+    first = np.flatnonzero(np.append(True, np.diff(p_N[order]) != 0))
     high = np.add.reduceat((w_N * y_N)[order], first)
     low = np.add.reduceat((w_N * ~y_N)[order], first)
     return high.astype(np.float64), low.astype(np.float64)
@@ -110,7 +110,8 @@ def measure_two(y_N: Truth, p_N: Floats, *, seed: int, resamples: int = RESAMPLE
     answer = [Metric("accuracy", right / len(y_N), *wilson(right, len(y_N)), "higher")]
     if y_N.all() or not y_N.any():
         return [*answer, *(Metric(name, None, None, None, better, unit) for name, _, better, unit in _OF_TWO)]
-    source, values = np.random.Generator(np.random.PCG64(seed)), []
+    source = np.random.Generator(np.random.PCG64(seed))
+    values: list[list[float]] = []
     while len(values) < resamples:
         w_N = source.multinomial(len(y_N), np.full(len(y_N), 1 / len(y_N))).astype(np.float64)
         if 0 < (w_N * y_N).sum() < len(y_N):  # a resample of one class says nothing of two

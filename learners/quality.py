@@ -26,6 +26,7 @@ __all__ = ["Fitted", "Settings", "fit", "labels_of"]
 from stages.classifiers.logistic import LogisticScorer
 from stages.classifiers.scorer import Given, Scorer
 
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A classifier: its labels in alphabetical order, and what scores texts with it."""

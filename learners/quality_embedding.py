@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from learners.quality_settings import Settings
 from stages.classifiers.logistic import LogisticScorer
@@ -11,6 +12,7 @@ from stages.embeddings.encoding import vectors_of
 from stages.errors import DataError, SpecError
 from stages.text.embedding import Embedding
 
+Floats = NDArray[np.float64]
 #: Steps of L-BFGS at most; the problem is convex, and some hundreds are enough at float64.
 STEPS = 2_000
 
@@ -41,7 +43,7 @@ def fit_embedding(table: pa.Table, labels: Sequence[str], settings: Settings, se
     return LogisticScorer(tuple(labels), embedding, *_regression(x_ND, y_N, settings.inverse_l2))
 
 
-def _regression(x_ND: np.ndarray, y_N: np.ndarray, inverse_l2: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _regression(x_ND: Floats, y_N: NDArray[np.int64], inverse_l2: float) -> tuple[Floats, Floats]:
     """Weights (C, D) and intercepts (C)."""
     try:
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - for this kind only

@@ -18,7 +18,9 @@ from stages.errors import DataError, SpecError
 
 #: What people call the class that they want, and the other one.
 GOOD = frozenset({"1", "clean", "edu", "good", "ham", "high", "hq", "keep", "pos", "positive", "true", "yes"})
-BAD = frozenset({"0", "bad", "cc", "dirty", "drop", "false", "junk", "low", "lq", "neg", "negative", "no", "raw", "spam"})
+BAD = frozenset(
+    {"0", "bad", "cc", "dirty", "drop", "false", "junk", "low", "lq", "neg", "negative", "no", "raw", "spam"}
+)
 SHOWN, CHARACTERS = 10, 500
 #: Fewer documents of a class than this to calibrate with say too little.
 LEAST = 10
@@ -67,7 +69,9 @@ def study(table: pa.Table, plan: Plan, *, seed: int) -> Study:
     """
     if not (0 <= plan.calibrate < 1 and 0 < plan.held_out < 1 and plan.calibrate + plan.held_out < 1):
         raise SpecError("the held-out share and the calibration share are between 0 and 1 and leave a rest to fit on")
-    rows = table.filter(pa.array([bool(t and t.strip()) and label is not None for t, label in _pairs(table)], pa.bool_()))
+    rows = table.filter(
+        pa.array([bool(t and t.strip()) and label is not None for t, label in _pairs(table)], pa.bool_())
+    )
     labels = labels_of(table["label"])
     if missing := sorted(set(labels) - set(rows["label"].to_pylist())):
         raise DataError(f"the label {missing[0]!r} has no text with a word; give it texts, or leave it out")
@@ -90,7 +94,13 @@ def study(table: pa.Table, plan: Plan, *, seed: int) -> Study:
     measured = _measured(fitted, map_, high, held_out, seed)
     warnings += said + _leaks(train, held_out, measured["accuracy"])
     card = {
-        "settings": {**plan.settings.json(), "seed": seed, "calibration": map_.json(), "high": high, "labels": [*labels]},
+        "settings": {
+            **plan.settings.json(),
+            "seed": seed,
+            "calibration": map_.json(),
+            "high": high,
+            "labels": [*labels],
+        },
         "parts": {n: _counts(t) for n, t in (("train", train), ("calibrate", calibrate), ("held out", held_out))},
         "left_out": {"blank or without a label": table.num_rows - rows.num_rows},
         **measured["card"],
@@ -112,7 +122,9 @@ def _high(labels: Sequence[str], given: str | None) -> tuple[str | None, list[st
     """The label whose probability is `p_high`, and a warning where nothing says which one it is."""
     if given is not None:
         if given not in labels:
-            raise SpecError(f"no text has the label {given!r}, which is to be the high one; the labels are {_list(labels)}")
+            raise SpecError(
+                f"no text has the label {given!r}, which is to be the high one; the labels are {_list(labels)}"
+            )
         return given, []
     if len(labels) != 2:  # noqa: PLR2004 - of more there is no other one
         return None, []
@@ -121,10 +133,11 @@ def _high(labels: Sequence[str], given: str | None) -> tuple[str | None, list[st
     for found in (good, rest):
         if len(found) == 1:
             return found[0], []
-    return labels[-1], [
+    unsaid = (
         f"p_high is the probability of {labels[-1]!r}, as nothing says which of {_list(labels)} is the good one; "
         "say it with --high"
-    ]
+    )
+    return labels[-1], [unsaid]
 
 
 def _list(labels: Sequence[str]) -> str:
@@ -178,7 +191,10 @@ def _measured(fitted: Fitted, map_: Calibration, high: str | None, rows: pa.Tabl
     p_NC = map_.all(p_NC, place if two else None)
     if not two or place is None:
         metrics = measure_many(y_N, p_NC)
-        return {"accuracy": metrics[0].value, "card": {"metrics": [m.json() for m in metrics], **_ends(rows, p_NC, place)}}
+        return {
+            "accuracy": metrics[0].value,
+            "card": {"metrics": [m.json() for m in metrics], **_ends(rows, p_NC, place)},
+        }
     key = int.from_bytes(hashlib.blake2b(f"{seed}\0quality-bootstrap".encode(), digest_size=8).digest(), "big")
     metrics = measure_two(y_N == place, p_NC[:, place], seed=key)
     points = reliability(y_N == place, p_NC[:, place])

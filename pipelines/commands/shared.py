@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -72,7 +71,7 @@ def answer(value: Any) -> None:
 class Several(TyperCommand):
     """A command whose repeatable options take any number of values: `--text A B --prune 0 0 1`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its values."""
         repeatable = {o for p in self.params if getattr(p, "multiple", False) for o in p.opts}
         found: list[str] = []

@@ -59,7 +59,8 @@ class Calibration:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Calibration":
         """The map that `json` described."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in value.items()})
+        own: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
+        return cls(**own)
 
 
 def logit(p_N: NDArray[np.float64]) -> NDArray[np.float64]:

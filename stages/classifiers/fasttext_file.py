@@ -17,7 +17,20 @@ END = b"</s>"
 PREFIX = b"__label__"
 #: The threshold of word sampling that files name, and supervised training does not use.
 SAMPLING = 1e-4
-ARGUMENTS = ("dim", "ws", "epoch", "min_count", "neg", "word_ngrams", "loss", "model", "bucket", "minn", "maxn", "lr_update_rate")
+ARGUMENTS = (
+    "dim",
+    "ws",
+    "epoch",
+    "min_count",
+    "neg",
+    "word_ngrams",
+    "loss",
+    "model",
+    "bucket",
+    "minn",
+    "maxn",
+    "lr_update_rate",
+)
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -156,7 +169,7 @@ def _centroids(reader: _Reader) -> tuple[Floats, ...]:
     return (*own, flat[(parts - 1) * cut :].reshape(CENTROIDS, last))
 
 
-def content(  # noqa: PLR0913, PLR0917 - what a file holds
+def content(
     arguments: dict[str, int],
     words: list[bytes],
     counts: NDArray[np.int64],

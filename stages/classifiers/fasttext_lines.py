@@ -42,7 +42,14 @@ def lines_of(model: Model, *, joined: bool) -> Lines:
     a = model.arguments
     sizes = [model.words, len(model.begins), a["bucket"], a["minn"], a["maxn"], a["word_ngrams"], end]
     sizes += [-1 if model.pruned is None else len(model.pruned), int(joined)]
-    arguments = (spaces_of(joined=joined), prefix_bytes(), np.array(sizes, np.int64), model.data, model.begins, model.ends)
+    arguments = (
+        spaces_of(joined=joined),
+        prefix_bytes(),
+        np.array(sizes, np.int64),
+        model.data,
+        model.begins,
+        model.ends,
+    )
     return Lines((*arguments, table, hashes, bits, ranks), order)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-Given = pa.StringArray | NDArray[np.floating[Any]]
+#: An Arrow array (texts, or a column of vectors), or vectors (N, D).
+Given = Any
 
 
 class Scorer(Protocol):

@@ -73,7 +73,7 @@ class FasttextScorer:
     def write(self, folder: Path) -> dict[str, Path]:
         """Write the model as fastText has it, for other tools to read as well."""
         path = folder / FILE
-        path.write_bytes(self._content)
+        path.write_bytes(self._content.data)
         return {"model": path}
 
     def identity(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ in the dictionary are no words. Bojanowski et al. 2017, arXiv:1607.04606; fastTe
 
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
-# ruff: noqa: FBT001, PLR0917 - numba takes flat arguments by position
+# ruff: noqa: PLR0917 - numba takes flat arguments by position
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def word_table(data: Any, begins: Any, ends: Any, slots: int) -> tuple[Any, Any]
 
 @inner()
 def _same(a: int, i: int, b: int, j: int, size: int) -> bool:
-    for k in range(size):
+    for k in range(size):  # noqa: SIM110 - numba compiles no generators
         if u8(a, i + k) != u8(b, j + k):
             return False
     return True
@@ -108,7 +108,9 @@ def _ones(x: int) -> int:
 
 
 @inner()
-def _characters(text: int, lo: int, hi: int, sizes: Any, inverse: float, bits: Any, ranks: Any, out: Any, n: int) -> int:
+def _characters(
+    text: int, lo: int, hi: int, sizes: Any, inverse: float, bits: Any, ranks: Any, out: Any, n: int
+) -> int:
     """Append the rows of the character n-grams of <word>; the number of rows after them."""
     size, bucket, minn, maxn = hi - lo + 2, sizes[BUCKET], sizes[MINN], sizes[MAXN]
     start = lo - 1
@@ -172,10 +174,9 @@ def rows_of(
     out: Any,
     seen: Any,
 ) -> tuple[int, int, bool]:
-    """Write the rows of a line to `out`; how many they are, how many words there are with the
-    line's end, and whether the line is more than white space.
+    """Write the rows of a line to `out`; how many rows and words those are, and whether there is more than white space.
 
-    `out` has room for every row, `seen` for the hash of every word and one more.
+    The line's end is a word. `out` has room for every row, `seen` for the hash of every word and one more.
     """
     n, words, i, ended, filled = 0, 0, lo, False, False
     inverse = 1.0 / np.float64(max(sizes[BUCKET], 1))

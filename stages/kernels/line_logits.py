@@ -2,7 +2,7 @@
 
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
-# ruff: noqa: PLR0917 - numba takes flat arguments by position
+
 
 from typing import Any
 

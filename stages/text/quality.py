@@ -10,12 +10,12 @@ from pydantic import Field
 from stages.artifacts import PREFIX, find
 from stages.base import Columns, Example, Files, Kernel, RowStage, column
 from stages.classifiers.calibration import Calibration
+from stages.classifiers.cutting import first_characters
 from stages.classifiers.logistic import LogisticScorer, embedding_identity
 from stages.classifiers.scorer import Scorer
 from stages.classifiers.softmax import FasttextScorer
 from stages.errors import SpecError
 from stages.fingerprint import file_digest
-from stages.classifiers.cutting import first_characters
 from stages.text.embedding import Embedding
 
 KIND = "quality"
@@ -65,7 +65,7 @@ class Quality(RowStage):
     def parameters(self) -> dict[str, Any]:
         """How the model is used; which one it is, its content says."""
         own = {"high": self.high, "calibrated": self.calibrated, "max_chars": self.max_chars}
-        encoder = self._encoder()
+        encoder = _encoder_of(self.facts)
         return own if encoder is None else own | {"embedding": encoder.parameters()}
 
     def artifacts(self) -> dict[str, str]:
@@ -73,7 +73,7 @@ class Quality(RowStage):
         if not self.model.startswith(PREFIX):
             return {"model": file_digest(self._file())}
         own = {} if self.found is None else {"model": self.found}
-        encoder = self._encoder()
+        encoder = _encoder_of(self.facts)
         return own if encoder is None else own | {f"embedding.{n}": v for n, v in encoder.artifacts().items()}
 
     def located(self, files: Files) -> Self:
@@ -82,16 +82,15 @@ class Quality(RowStage):
             return self
         artifact = find(files, self.model, KIND)
         facts = dict(artifact.identity)
-        made = self.model_copy(update={"found": artifact.key, "facts": facts})
         _checked_high(self.high, facts["labels"], self.model)
-        encoder = made._encoder()
+        encoder = _encoder_of(facts)
         if encoder is not None and embedding_identity(encoder) != facts["embedding"]:
             raise SpecError(
                 f"{self.model!r} was fitted with another encoder {encoder.model!r} than this machine has; "
                 "install that one again, or fit the artifact again",
                 artifact=self.model,
             )
-        return made
+        return self.model_copy(update={"found": artifact.key, "facts": facts})
 
     def open(self) -> Kernel:
         """The kernel of a fastText file; that of an artifact without a store has no answers."""
@@ -108,8 +107,8 @@ class Quality(RowStage):
             return self.open()
         made = self if self.found is not None else self.located(files)
         facts = made.facts or {}
-        path = find(files, made._pinned(), KIND).path(files, "model")
-        encoder = made._encoder()
+        path = find(files, _pinned(self.model, made.found), KIND).path(files, "model")
+        encoder = _encoder_of(made.facts)
         scorer: Scorer
         if encoder is None:
             scorer = FasttextScorer.at(path)
@@ -138,18 +137,6 @@ class Quality(RowStage):
 
         return kernel
 
-    def _pinned(self) -> str:
-        """The artifact that was found, whatever its name means by now."""
-        name = self.model.removeprefix(PREFIX).removesuffix(f"-{self.found}")
-        return f"{PREFIX}{name}-{self.found}"
-
-    def _encoder(self) -> Embedding | None:
-        """The stage that gives the vectors, for an artifact of the kind `embedding`."""
-        if self.facts is None or self.facts["kind"] != "embedding":
-            return None
-        own = self.facts["embedding"]
-        return Embedding(model=own["model"], max_tokens=own["max_tokens"]).resolve({})
-
     def _file(self) -> Path:
         path = Path(self.model)
         if not path.is_file():
@@ -159,6 +146,20 @@ class Quality(RowStage):
                 path=self.model,
             )
         return path
+
+
+def _pinned(model: str, found: str | None) -> str:
+    """The artifact that was found, whatever its name means by now."""
+    name = model.removeprefix(PREFIX).removesuffix(f"-{found}")
+    return f"{PREFIX}{name}-{found}"
+
+
+def _encoder_of(facts: dict[str, Any] | None) -> Embedding | None:
+    """The stage that gives the vectors, for an artifact of the kind `embedding`."""
+    if facts is None or facts["kind"] != "embedding":
+        return None
+    own = facts["embedding"]
+    return Embedding(model=own["model"], max_tokens=own["max_tokens"]).resolve({})
 
 
 def _checked_high(high: str | None, labels: Any, model: str) -> None:

@@ -51,7 +51,13 @@ def test_ten_languages_are_told_apart() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([*SENTENCES.values(), "\n", "\r\n", "\t", "\0", "👩‍👩‍👧", "e\u0301 ", " </s> ", "\x85", "__label__en "])).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*SENTENCES.values(), "\n", "\r\n", "\t", "\0", "👩‍👩‍👧", "e\u0301 ", " </s> ", "\x85", "__label__en "]
+        )
+    ).map("".join)
+)
 def test_answers_are_those_of_fasttext_on_one_line(model: Any, text: str) -> None:
     answer = measured([text])
     line = "".join(" " if c in "\n\r\t\v\f\0" else c for c in text)
