@@ -67,28 +67,14 @@ def study(table: pa.Table, plan: Plan, *, seed: int) -> Study:
         SpecError: the high label is none of the labels, or the shares leave nothing to fit on.
 
     """
-    if not (0 <= plan.calibrate < 1 and 0 < plan.held_out < 1 and plan.calibrate + plan.held_out < 1):
-        raise SpecError("the held-out share and the calibration share are between 0 and 1 and leave a rest to fit on")
-    rows = table.filter(
-        pa.array([bool(t and t.strip()) and label is not None for t, label in _pairs(table)], pa.bool_())
-    )
     labels = labels_of(table["label"])
-    if missing := sorted(set(labels) - set(rows["label"].to_pylist())):
-        raise DataError(f"the label {missing[0]!r} has no text with a word; give it texts, or leave it out")
+    rows = _filled(table, labels)
     high, warnings = _high(labels, plan.high)
     hashes = splits.digests(rows["text"].to_pylist(), seed=seed)
     order = np.argsort(hashes, kind="stable")  # of the texts alone, so that the order of the files does not show
     rows, hashes = rows.take(pa.array(order)), hashes[order]
-    part_N = splits.parts(hashes, calibrate=plan.calibrate, held_out=plan.held_out)
     warnings += _contradictions(rows, hashes)
-    train, calibrate, held_out = (rows.filter(pa.array(part_N == k)) for k in range(3))
-    if lacking := sorted(set(labels) - set(train["label"].to_pylist())):
-        raise DataError(
-            f"the label {lacking[0]!r} has too few texts: none is left to fit on, as shares of "
-            f"{plan.held_out:g} and {plan.calibrate:g} are for measuring; give more texts"
-        )
-    if not held_out.num_rows:
-        raise DataError("there are too few texts: none is held out for measuring; give more, or a larger --held-out")
+    train, calibrate, held_out = _parts(rows, hashes, plan, labels)
     fitted = fit(train, settings=plan.settings, seed=seed)
     map_, said = _calibration(fitted, calibrate, high, plan.calibration)
     measured = _measured(fitted, map_, high, held_out, seed)
@@ -107,6 +93,31 @@ def study(table: pa.Table, plan: Plan, *, seed: int) -> Study:
         "warnings": warnings,
     }
     return Study(fitted, high, map_, card)
+
+
+def _filled(table: pa.Table, labels: Sequence[str]) -> pa.Table:
+    """The rows with a text that is more than white space, and a label; each label has one."""
+    there = [bool(text and text.strip()) and label is not None for text, label in _pairs(table)]
+    rows = table.filter(pa.array(there, pa.bool_()))
+    if missing := sorted(set(labels) - set(rows["label"].to_pylist())):
+        raise DataError(f"the label {missing[0]!r} has no text with a word; give it texts, or leave it out")
+    return rows
+
+
+def _parts(rows: pa.Table, hashes: NDArray[np.uint64], plan: Plan, labels: Sequence[str]) -> list[pa.Table]:
+    """What to fit on, to calibrate on, and to measure on."""
+    if not (0 <= plan.calibrate < 1 and 0 < plan.held_out < 1 and plan.calibrate + plan.held_out < 1):
+        raise SpecError("the held-out share and the calibration share are between 0 and 1 and leave a rest to fit on")
+    part_N = splits.parts(hashes, calibrate=plan.calibrate, held_out=plan.held_out)
+    found = [rows.filter(pa.array(part_N == part)) for part in (splits.TRAIN, splits.CALIBRATE, splits.HELD_OUT)]
+    if lacking := sorted(set(labels) - set(found[0]["label"].to_pylist())):
+        raise DataError(
+            f"the label {lacking[0]!r} has too few texts: none is left to fit on, as shares of "
+            f"{plan.held_out:g} and {plan.calibrate:g} are for measuring; give more texts"
+        )
+    if not found[2].num_rows:
+        raise DataError("there are too few texts: none is held out for measuring; give more, or a larger --held-out")
+    return found
 
 
 def _pairs(table: pa.Table) -> list[tuple[str | None, str | None]]:

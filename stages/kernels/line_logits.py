@@ -3,7 +3,6 @@
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 
-
 from typing import Any
 
 import numpy as np

@@ -131,7 +131,9 @@ def test_what_is_wrong_with_the_command_is_said_in_a_sentence(tmp_path, write_js
         assert sentence in str(error)
 
 
-def test_scores_that_are_all_null_fail_the_percentile_and_not_the_run(folder, mail, write_jsonl, tmp_path):
+def test_scores_that_are_all_null_are_dropped_by_a_percentile_that_has_nothing_to_rank(
+    folder, mail, write_jsonl, tmp_path
+):
     path = write_jsonl("blank.jsonl", [{"text": " \n"}, {"text": "\u3000"}])
     spec = {
         "name": "nothing-to-score",
@@ -142,5 +144,4 @@ def test_scores_that_are_all_null_fail_the_percentile_and_not_the_run(folder, ma
 
     done = run(spec, store=folder / "store", options=Options("local", 1))
 
-    print(done)
     assert done["total"]["exported"] == 0

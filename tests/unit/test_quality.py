@@ -228,7 +228,9 @@ def test_what_cannot_be_studied_is_said_in_a_sentence():
     with pytest.raises(DataError, match="the label 'bad' has no text with a word"):
         study(blank, plan, seed=1)
     few = table(1).slice(2, 2)
-    with pytest.raises(DataError, match="has too few texts: none is left to fit on, as shares of 0.5 and 0.49 are for"):
+    with pytest.raises(
+        DataError, match=r"has too few texts: none is left to fit on, as shares of 0\.5 and 0\.49 are for"
+    ):
         study(few, Plan(Settings(dim=4, epoch=1), calibrate=0.49, held_out=0.5), seed=1)
     with pytest.raises(SpecError, match="leave a rest to fit on"):
         study(table(), Plan(Settings(), calibrate=0.5, held_out=0.5), seed=1)
