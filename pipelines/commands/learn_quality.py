@@ -60,6 +60,9 @@ HeldOut = Annotated[float, typer.Option("--held-out", help="Share of the documen
 Calibrate = Annotated[float, typer.Option("--calibrate", help="Share of the documents to calibrate on.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the split, the training and the intervals.")]
 Most = Annotated[int, typer.Option("--most", help="Documents of a label at most, chosen by hash.", min=1)]
+AtLeast = Annotated[
+    float | None, typer.Option("--at-least", help="Labels are grades: high from this one on (FineWeb-Edu: 3).")
+]
 Lr = Annotated[float, typer.Option("--lr", help="fastText: learning rate.")]
 Dim = Annotated[int, typer.Option("--dim", help="fastText: numbers for each word.", min=1)]
 Epoch = Annotated[
@@ -86,6 +89,7 @@ def quality(  # noqa: PLR0913, PLR0917 - options of one command
     calibrate: Calibrate = 0.2,
     seed: Seed = 0,
     most: Most = 100_000,
+    at_least: AtLeast = None,
     lr: Lr = 0.1,
     dim: Dim = 100,
     epoch: Epoch = None,
@@ -112,7 +116,7 @@ def quality(  # noqa: PLR0913, PLR0917 - options of one command
     own = (lr, dim, WINDOW, epoch, min_count, word_ngrams, bucket)
     settings = Settings(kind.value, *own, model=model, inverse_l2=inverse_l2)
     plan = Plan(settings, high, calibration.value, calibrate, held_out)
-    learning = Learning(labels or (), positive or (), negative or (), plan, seed, most)
+    learning = Learning(labels or (), positive or (), negative or (), plan, seed, most, at_least)
     options = Options(engine.value, workers, address)
     with interruptible(), watching(quiet=as_json) as watch:
         found = api.learn_quality(out, learning, store=store, options=options, watch=watch)

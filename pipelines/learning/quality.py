@@ -29,6 +29,8 @@ from stages.text.quality import KIND
 HIGH, LOW = "high", "low"
 #: Documents of a label that are learned from at most, unless told otherwise: a few GB of text in memory.
 MOST = 100_000
+#: Bytes of text at most: Arrow's strings have 32-bit offsets.
+LARGEST = 2_000_000_000
 COLUMNS = ("doc_id", "id", "text", "source", "path", "ordinal", "meta")
 SCHEMA = pa.schema([(name, pa.string()) for name in ("text", "label", "source", "where")])
 #: What `gather` calls documents that do not name a source of their own.
@@ -39,7 +41,8 @@ UNNAMED = "texts"
 class Learning:
     """What to learn from and how: either files of records with `text` and `label`, or paths of both classes.
 
-    Of each label at most `most` documents count, chosen by hash of the seed and the document.
+    Of each label at most `most` documents count, chosen by hash of the seed and the document. Labels that are grades
+    (0 to 5, say) become `high` from `at_least` on, and `low` below, as FineWeb-Edu has it with 3.
     """
 
     labels: Sequence[str] = ()
@@ -48,8 +51,11 @@ class Learning:
     plan: Plan = field(default_factory=lambda: Plan(Settings()))
     seed: int = 0
     most: int = MOST
+    at_least: float | None = None
 
     def __post_init__(self) -> None:
+        if self.at_least is not None and not self.labels:
+            raise SpecError("--at-least is for --labels that are grades; leave it out")
         if bool(self.labels) == bool(self.positive or self.negative):
             raise SpecError("give either --labels FILE or both --positive PATH and --negative PATH")
         if not self.labels and not (self.positive and self.negative):
@@ -113,7 +119,7 @@ def _labelled(store: Store, gathered: Gathered, learning: Learning) -> pa.Table:
         elif isinstance(label, (dict, list)):
             raise DataError(f"the label of the record {_where(row)} is {label!r}; a label is text or a number")
         else:
-            chosen.add(label if isinstance(label, str) else orjson.dumps(label).decode(), row)
+            chosen.add(_named(label, row, learning.at_least), row)
     if not chosen.documents:
         names = ", ".join(map(repr, learning.labels))
         raise DataError(
@@ -121,6 +127,18 @@ def _labelled(store: Store, gathered: Gathered, learning: Learning) -> pa.Table:
             "and 'label'"
         )
     return chosen.table()
+
+
+def _named(label: Any, row: dict[str, Any], at_least: float | None) -> str:
+    """A label as text; a grade as the class that it is of."""
+    if at_least is None:
+        return label if isinstance(label, str) else orjson.dumps(label).decode()
+    try:
+        return HIGH if float(label) >= at_least else LOW
+    except ValueError as error:
+        raise DataError(
+            f"the label of the record {_where(row)} is {label!r}, and --at-least compares numbers; leave it out"
+        ) from error
 
 
 def _of_classes(store: Store, found: dict[str, Gathered], learning: Learning) -> pa.Table:
@@ -167,5 +185,10 @@ class _Chosen:
         for own in self.documents.values():
             self._cut(own)
         rows = [(text, label, s, w) for label, own in sorted(self.documents.items()) for _, text, s, w in own]
+        if (size := sum(len(row[0].encode()) for row in rows)) > LARGEST:
+            raise DataError(
+                f"the labelled texts have {size / 1e9:.1f} GB, and at most {LARGEST / 1e9:.1f} GB can be learned from at "
+                f"once; give a smaller --most than {self._most}"
+            )
         columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEMA)
         return pa.table([pa.array(c, pa.string()) for c in columns], schema=SCHEMA)

@@ -117,12 +117,31 @@ def test_what_is_wrong_with_labels_is_said_in_a_sentence(tmp_path, write_jsonl):
     assert "matches no file" in str(refused(store, "--labels", tmp_path / "absent.jsonl", "--out", "x"))
 
 
+def test_grades_are_high_from_a_threshold_on(tmp_path, write_jsonl):
+    texts = [
+        ("a lesson on plants and light", 4),
+        ("limited offer, act now", 1),
+        ("how rivers shape valleys", 3),
+        ("lol", 0),
+    ]
+    graded = write_jsonl("graded.jsonl", [{"text": f"{t} {i}", "label": g} for i in range(30) for t, g in texts])
+    found = learned(tmp_path / "store", "--labels", graded, "--at-least", 3, "--out", "edu", "--dim", 8)
+    parts = found["card"]["parts"].values()
+    named = write_jsonl("named.jsonl", [{"text": "one", "label": "good", "id": "n1"}])
+
+    assert found["card"]["settings"]["high"] == "high"
+    assert [sum(p[label] for p in parts) for label in ("high", "low")] == [60, 60]
+    error = refused(tmp_path / "store", "--labels", named, "--at-least", 3, "--out", "x")
+    assert str(error) == "the label of the record n1 is 'good', and --at-least compares numbers; leave it out"
+
+
 def test_what_is_wrong_with_the_command_is_said_in_a_sentence(tmp_path, write_jsonl):
     store, some = tmp_path / "store", write_jsonl("some.jsonl", [{"text": "one"}])
 
     for command, sentence in (
         (("--out", "x"), "give either --labels FILE or both --positive PATH and --negative PATH"),
         (("--out", "x", "--labels", some, "--positive", some), "give either --labels FILE or both"),
+        (("--out", "x", "--positive", some, "--negative", some, "--at-least", 3), "--at-least is for --labels"),
         (("--out", "x", "--positive", some), "give --negative PATH as well"),
         (("--out", "a/b", "--labels", some), "an artifact cannot be called 'a/b'"),
     ):
