@@ -28,6 +28,8 @@ from stages.errors import SpecError, StorageError
 if TYPE_CHECKING:
     from pipelines.index.asking import Question
     from pipelines.index.commands import Banding, Storage, Taking
+    from pipelines.learning.importance import Learning
+    from stages.artifacts import Artifact
 
 DEFAULT_STORE = "./tamis-store"
 SpecLike = Spec | Mapping[str, Any] | str | Path
@@ -274,6 +276,25 @@ def index_info(index: str, *, url: str | None = None, store: str | Path | Store 
     from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
 
     return commands.info(open_store(store), index, url)
+
+
+def learn_importance(
+    name: str,
+    learning: "Learning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Fit DSIR importance weights on target and raw text (see `pipelines.learning.importance.Learning`).
+
+    Raises:
+        SpecError: the name cannot be an artifact's.
+        DataError: a path matches nothing, a side has no words, or the two have no n-gram in common.
+    """
+    from pipelines.learning import importance  # noqa: PLC0415 - learners load what they use
+
+    return importance.learn_importance(open_store(store, create=True), name, learning, options=options, watch=watch)
 
 
 def doctor() -> Any:

@@ -2,4 +2,7 @@
 
 import typer
 
+from pipelines.commands.learn_importance import importance
+
 learn = typer.Typer(help="Fit an artifact (a model, weights) from data; prints its id.", no_args_is_help=True)
+learn.command("importance")(importance)
