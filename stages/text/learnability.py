@@ -1,13 +1,14 @@
 """What is still to be learned from a document: what a small proxy finds hard and a good reference does not."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 
 from stages.base import Column, Columns, Example, Kernel, RowStage, Stage, column
 from stages.errors import SpecError
+from stages.measured import number_named, unit_of
 
 
 class Learnability(RowStage):
@@ -24,7 +25,7 @@ class Learnability(RowStage):
     (RHO-LOSS), arXiv:2206.07137, equation 3.
 
     Raises:
-        SpecError: the two columns are in different units.
+        SpecError: the two columns are in different units, or hold no numbers.
     """
 
     kind: Literal["learnability"] = "learnability"
@@ -53,7 +54,7 @@ class Learnability(RowStage):
 
     def resolve(self, steps: Mapping[str, Stage]) -> Self:
         """The same, once both columns are known to be losses of one unit."""
-        units = [_unit(name, steps) for name in (self.proxy, self.reference)]
+        units = [unit_of(number_named(self.kind, name, steps)) for name in (self.proxy, self.reference)]
         if None not in units and units[0] != units[1]:
             raise SpecError(
                 f"learnability subtracts {self.reference!r} in {units[1]} from {self.proxy!r} in {units[0]}; "
@@ -73,19 +74,3 @@ class Learnability(RowStage):
             return {"excess_nats_per_token": pa.array(excess, mask=~np.isfinite(excess))}
 
         return kernel
-
-
-def _unit(name: str, steps: Mapping[str, Any]) -> str | None:
-    """The unit of a column, or None where it is of no step that is known here.
-
-    Raises:
-        SpecError: it is no number.
-    """
-    step, _, leaf = name.rpartition(".")
-    schema = steps[step].schema() if step in steps else pa.schema([])
-    if leaf not in schema.names:
-        return None
-    field = schema.field(leaf)
-    if not (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
-        raise SpecError(f"learnability subtracts losses, and {name!r} holds {field.type}; name a loss", column=name)
-    return (field.metadata or {}).get(b"unit", b"").decode() or None
