@@ -33,7 +33,9 @@ def fit(target: Counts, raw: Counts) -> NDArray[np.float64]:
     """
     for name, counts in (("target", target), ("raw", raw)):
         if not counts.any():
-            raise DataError(f"the {name} texts hold no word at all, so there is nothing to weigh by; name texts with words")
+            raise DataError(
+                f"the {name} texts hold no word at all, so there is nothing to weigh by; name texts with words"
+            )
     if not np.any((target > 0) & (raw > 0)):
         raise DataError(
             "no hashed n-gram of the target occurs in the raw texts, so every weight would be noise; name a target and a "
@@ -47,9 +49,9 @@ def metrics(target: Counts, raw: Counts, ratios: NDArray[np.float64]) -> list[di
     """How far apart the two are, for the card."""
     p, q = _shares(target), _shares(raw)
     return [
-        _metric("divergence of target from raw", p @ ratios, "nats/n-gram"),
-        _metric("divergence of raw from target", -(q @ ratios), "nats/n-gram"),
-        _metric("n-grams of raw in buckets that the target never fills", q[target == 0].sum(), "1"),
+        _metric("divergence of target from raw", float(p @ ratios), "nats/n-gram"),
+        _metric("divergence of raw from target", -float(q @ ratios), "nats/n-gram"),
+        _metric("n-grams of raw in buckets that the target never fills", float(q[target == 0].sum()), "1"),
     ]
 
 
@@ -68,8 +70,9 @@ def warnings(target: Counts, raw: Counts) -> list[str]:
 
 
 def _metric(name: str, value: float, unit: str) -> dict[str, Any]:
-    return {"name": name, "value": float(value), "unit": unit}
+    return {"name": name, "value": value, "unit": unit}
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:
-    return counts / counts.sum()
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares

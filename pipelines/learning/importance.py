@@ -7,7 +7,7 @@ counts the new shards only, and what was killed goes on.
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,7 +46,7 @@ class Learning:
 
     target: Sequence[str]
     raw: Sequence[str]
-    features: Features = Features()
+    features: Features = field(default_factory=Features)
     source: str | None = None  # the kind of source that reads the files, where names do not tell
 
 

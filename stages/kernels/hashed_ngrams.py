@@ -102,7 +102,7 @@ def _hash_all(data: Any, offsets: Any, block: Any, ngrams: int, buckets: int) ->
 
 
 def hashed_ngrams(texts: pa.Array, ngrams: int, buckets: int, hash: Hash) -> Hashed:  # noqa: A002 - the field's own name
-    """The bucket of every n-gram of 1 to `ngrams` tokens `\\w+|[^\\w\\s]+` of the text in lower case.
+    r"""The bucket of every n-gram of 1 to `ngrams` tokens `\w+|[^\w\s]+` of the text in lower case.
 
     Fast: at each token the n-grams that begin there, shortest first; a token's hash is that of its UTF-8, an n-gram's is
     mixed from its tokens', and its upper 32 bits are scaled to the number of buckets. sha256: all of one order after the

@@ -4,6 +4,7 @@ A text's words (as `sketch_folds` makes them) are written one after the other, f
 n-gram is one stretch of bytes and two n-grams are the same words where their bytes are equal.
 """
 
+# ruff: noqa: PLR0917, SIM110 - numba takes flat arguments, and a loop compiles faster than a generator
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

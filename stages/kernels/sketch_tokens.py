@@ -76,12 +76,14 @@ def _masks(_typing: Any, _address: Any) -> Any:
 
 @inner()
 def step(h: int, w: int) -> int:
+    """A hash after eight more bytes; `SEED` is where hashes begin."""
     h = (h ^ w) * _MIX
     return h ^ (h >> _32)
 
 
 @inner()
 def finish(h: int) -> int:
+    """A hash after its last bytes."""
     h *= _MIX_2
     return h ^ (h >> _29)
 

@@ -1,4 +1,4 @@
-"""What becomes of every character when a text is put in lower case and split by `\\w+|[^\\w\\s]+`, as Python does it.
+r"""What becomes of every character when a text is put in lower case and split by `\w+|[^\w\s]+`, as Python does it.
 
 The table is laid out as that of `sketch_folds` (no switches are used), so that `fold_at` reads it. An entry holds the
 character's lower case, up to four bytes of UTF-8 and their number (from bit 32); a number of 0 says that the character

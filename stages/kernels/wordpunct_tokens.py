@@ -1,9 +1,10 @@
-"""Hashes of the tokens `\\w+|[^\\w\\s]+` of a text in lower case, folded on the way: no folded text is ever written.
+r"""Hashes of the tokens `\w+|[^\w\s]+` of a text in lower case, folded on the way: no folded text is ever written.
 
 A token's hash takes its UTF-8 in lower case, eight bytes a step. `data` is the address of the bytes, `t` that of the
 table (see `wordpunct_classes`), `out` that of the hashes.
 """
 
+# ruff: noqa: PLR0917 - numba takes flat arguments
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

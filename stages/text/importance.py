@@ -15,10 +15,10 @@ from stages.importance_weights import KIND, Features, log_ratios, weigh
 
 
 class Importance(RowStage):
-    """DSIR's log importance weight in nats: log p(document | target) - log p(document | raw), by hashed n-grams.
+    r"""DSIR's log importance weight in nats: log p(document | target) - log p(document | raw), by hashed n-grams.
 
     The model is what `tamis learn importance` fitted: for each of 10,000 buckets of hashed unigrams and bigrams of
-    the text in lower case (tokens `\\w+|[^\\w\\s]+`) the log ratio of its shares in target and raw. `log_weight` is
+    the text in lower case (tokens `\w+|[^\w\s]+`) the log ratio of its shares in target and raw. `log_weight` is
     the sum of the ratios of all n-grams of the document, as in the paper: it is not divided by the length, so that
     long documents have weights far from 0 on either side (e**-120 to e**92 were reported, dsir#12).
     `log_weight_per_token` is divided by the tokens.
@@ -95,7 +95,9 @@ class Importance(RowStage):
     def open_in(self, files: Files) -> Kernel:
         """Read the weights (80 kB) and return the kernel."""
         if self.found is None:
-            raise StorageError(f"the weights {self.model!r} were not located in this store; plan the run with its store")
+            raise StorageError(
+                f"the weights {self.model!r} were not located in this store; plan the run with its store"
+            )
         artifact = find(files, PREFIX + self.found, KIND)
         return self._kernel(Features.of(artifact), log_ratios(files, artifact))
 
