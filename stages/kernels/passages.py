@@ -191,6 +191,7 @@ def _index(content: Any, starts: Any, begins: Any, owners: Any, ngram: int, leas
 
 def passages(sets: list[list[str]], ngram: int, least: int, folding: Folding) -> Passages:
     """What to look for: the n-grams of each set's items, and whole the items of `least` to `ngram - 1` words."""
+    least = min(least, ngram)
     texts = pa.array([text for items in sets for text in items], pa.string())
     owners = np.repeat(np.arange(len(sets), dtype=np.int32), [len(items) for items in sets])
     content, starts, begins = _write_all(*buffers(texts), table(folding))

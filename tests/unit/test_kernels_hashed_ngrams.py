@@ -38,7 +38,7 @@ def test_buckets_and_tokens_are_those_of_the_slow_way(texts, ngrams, buckets, ha
         assert found.tokens[i] == len(tokens_of(text))
 
 
-@pytest.mark.parametrize("between", ["", "a", " ", "."])
+@pytest.mark.parametrize("between", ["", "a"])
 def test_every_character_of_unicode_is_read_as_python_reads_it(between):
     text = between.join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
 
