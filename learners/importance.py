@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stages.chance import log
 from stages.errors import DataError
 from stages.importance_weights import SMOOTHING, Features
 
@@ -41,7 +42,7 @@ def fit(target: Counts, raw: Counts) -> NDArray[np.float64]:
             "no hashed n-gram of the target occurs in the raw texts, so every weight would be noise; name a target and a "
             "corpus of the same language, or count into fewer buckets"
         )
-    ratios: NDArray[np.float64] = np.log(_shares(target) + SMOOTHING) - np.log(_shares(raw) + SMOOTHING)
+    ratios: NDArray[np.float64] = log(_shares(target) + SMOOTHING) - log(_shares(raw) + SMOOTHING)
     return ratios
 
 

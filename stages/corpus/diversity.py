@@ -1,14 +1,14 @@
 """An order in which documents are to be taken so that a few stand for all."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stages.base import CorpusStage, Reference, Stage, Step, column
+from stages.base import CorpusStage, OptionalColumn, Stage, Step, column
 from stages.corpus.diversity_rule import farthest_first
 from stages.corpus.semantic_cells import Cells, checked_embedding, rows16, runs, whole
 from stages.corpus.semantic_kmeans import chances
@@ -60,7 +60,7 @@ class Diversity(CorpusStage):
     of: Step
     clusters: int | None = Field(default=None, ge=1, le=1_000_000)
     #: A column of numbers by which a cell's documents are ranked.
-    score: Annotated[str | None, Reference()] = None
+    score: OptionalColumn = None
     seed: int
 
     def resolve(self, steps: Mapping[str, Stage]) -> Self:

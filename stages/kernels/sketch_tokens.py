@@ -216,7 +216,7 @@ def has_lettered_words(data: int, i: int, hi: int, t: int, least: int) -> bool:
     """Whether a span has at least `least` words, one or more, with a letter in them; reads no further than these."""
     found, state, counted = np.int64(0), np.int64(SEPARATOR), False
     while i < hi:
-        entry, width = _fold_at(data, i, hi, t)
+        entry, width = fold_at(data, i, hi, t)
         kind = np.int64(entry >> _40)
         i += width
         if kind in (MARK, SKIPPED):

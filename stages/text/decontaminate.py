@@ -1,7 +1,6 @@
 """Passages of evaluation sets in the documents that a model would be trained on."""
 
 import unicodedata
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -10,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from stages.base import Columns, Example, Kernel, RowStage, Stage, column
+from stages.base import Columns, Example, Files, Kernel, RowStage, column
 from stages.errors import SpecError
 from stages.evaluation_sets import EvaluationSet
 from stages.fingerprint import digest
@@ -34,7 +33,7 @@ class Decontaminate(RowStage):
     `hits` counts places of the document where an n-gram or a whole short item begins, so a sentence of n + 2 words from a set
     is three hits. `overlap_fraction` is the share of the document's n-grams, by place, that occur in a set; short items do not
     count in it. It is null for documents of fewer than `ngram` words. `set`, `ngram` and `offset_bytes` are those of the
-    first hit (at one place the longest); where several sets hold it, of the set named first. Paraphrases and translations
+    first hit (at one place the longest); where several sets hold it, of the first of these by name. Paraphrases and translations
     are not found, nor a document that holds less than n words of an item in a row.
 
     A set's content is part of the step's identity, its path is not. Files must be local ones.
@@ -47,6 +46,7 @@ class Decontaminate(RowStage):
     """
 
     kind: Literal["decontaminate"] = "decontaminate"
+    pinned: ClassVar = ("hashes",)
     writes: ClassVar = pa.schema(
         [
             column("hits", pa.int64(), "n-grams", better="lower", doc="places where a passage of a set begins"),
@@ -81,10 +81,8 @@ class Decontaminate(RowStage):
     hashes: dict[str, str] | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """What changes the numbers; the content of files is an artifact. The sets' order decides which is named first."""
-        sets = [
-            [name, {"fields": list(s.fields)} if s.path else {"texts": list(s.texts)}] for name, s in self.sets.items()
-        ]
+        """What changes the numbers; the content of files is an artifact."""
+        sets = {n: {"fields": list(s.fields)} if s.path else {"texts": list(s.texts)} for n, s in self.sets.items()}
         return {"sets": sets, "ngram": self.ngram, "min_words": self.min_words}
 
     def artifacts(self) -> dict[str, str]:
@@ -94,9 +92,9 @@ class Decontaminate(RowStage):
             found = {name: digest(s.content(name)) for name, s in self.sets.items() if s.path}
         return {"unicode": unicodedata.unidata_version, **{f"set:{name}": sha256 for name, sha256 in found.items()}}
 
-    def resolve(self, steps: Mapping[str, Stage]) -> Self:
+    def located(self, files: Files) -> Self:
         """The stage with the content of its sets fixed, and their paths made absolute for workers elsewhere."""
-        del steps
+        del files  # sets are no part of the store
         hashes, sets = {}, {}
         for name, one in self.sets.items():
             self._items(name)
@@ -110,7 +108,7 @@ class Decontaminate(RowStage):
         """Read the sets and return the kernel."""
         from stages.kernels.passages import find, passages  # noqa: PLC0415 - numba is slow to import
 
-        names, hashes = list(self.sets), self.hashes or {}
+        names, hashes = sorted(self.sets), self.hashes or {}
         items = [self._items(name, hashes.get(name)) for name in names]
         sought = passages(items, self.ngram, self.min_words, _WORDS)
 

@@ -25,7 +25,7 @@ class Importance(RowStage):
 
     `priority` is the `by` column plus standard Gumbel noise from hash(seed, 'importance', doc_id): taking documents by it,
     highest first, draws them without replacement with probabilities proportional to exp(weight). The noise is between
-    -3.8 and 45, which decides little among sums and much among means.
+    -3.7 and 45, which decides little among sums and much among means.
 
     Weights are null for documents of fewer than `min_tokens` tokens, which the paper leaves out.
 
@@ -38,6 +38,7 @@ class Importance(RowStage):
     """
 
     kind: Literal["importance"] = "importance"
+    pinned: ClassVar = ("found", "content")
     writes: ClassVar = pa.schema(
         [
             column("log_weight", pa.float64(), "nats", better="higher", doc="of the whole document"),

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.api import documents, learn_importance, plan, run, view
+from pipelines.api import documents, learn_importance, plan, run
 from pipelines.learning.importance import Learning
 from pipelines.run import Options
 from pipelines.store import Store
@@ -22,7 +22,9 @@ QUESTION = "Which of these keeps the bran and lets all of the fine flour through
 
 def text_of(i: int) -> str:
     words = " ".join(WORDS[(i * 7 + k * k) % 12] for k in range(20 + i % 9))
-    return [f"The {words}.", f"篩は細かい粉を通し、{words} ふすまを残す。", f"المنخل يمرر {words} 🌾 & click here!"][i % 3]
+    return [f"The {words}.", f"篩は細かい粉を通し、{words} ふすまを残す。", f"المنخل يمرر {words} 🌾 & click here!"][
+        i % 3
+    ]
 
 
 @pytest.fixture
@@ -88,7 +90,9 @@ def test_learning_counts_alike_however_the_texts_are_cut_and_new_shards_only(mil
     assert parts == again
     assert parts.key == whole.key
     assert parts.card["data"]["raw"]["documents"] == 60
-    assert [one["score"] for one in parts.card["likes"]] == sorted((o["score"] for o in parts.card["likes"]), reverse=True)
+    assert [one["score"] for one in parts.card["likes"]] == sorted(
+        (o["score"] for o in parts.card["likes"]), reverse=True
+    )
 
 
 def test_a_run_keeps_evaluation_sets_out_and_depends_on_no_cutting(mill, tmp_path):
@@ -98,18 +102,21 @@ def test_a_run_keeps_evaluation_sets_out_and_depends_on_no_cutting(mill, tmp_pat
         learn_importance("like-wanted", learning(mill), store=store, options=LOCAL)
         done = run(spec(mill, shard_bytes), store=store, options=LOCAL)
         found.append(columns_of(done, store))
-        assert view(done["run"], store=store).report["total"]["rejected"] == 2 if False else True
+        assert done["total"]["rejected"] == 2
 
     assert found[0] == found[1]
     rows = found[0]
     contaminated = {i: r for i, r in rows.items() if r["quiz.hits"]}
     assert set(contaminated) == {"5", "21"}
     assert {(r["quiz.hits"], r["quiz.set"], r["quiz.ngram"]) for r in contaminated.values()} == {
-        (3, "quiz", "which of these keeps the bran and lets all of the fine flour")
+        (4, "quiz", "which of these keeps the bran and lets all of the fine flour")
     }
     assert contaminated["5"]["quiz.offset_bytes"] == len(text_of(5).encode()) + 1
     assert {r["excess.excess_nats_per_token"] for r in rows.values()} == {0.0, None}
-    wanted, unwanted = ([r["weights.log_weight_per_token"] for i, r in rows.items() if (int(i) % 3 == 0) == like] for like in (True, False))
+    wanted, unwanted = (
+        [r["weights.log_weight_per_token"] for i, r in rows.items() if (int(i) % 3 == 0) == like]
+        for like in (True, False)
+    )
     assert min(wanted) > max(unwanted)
     assert sorted(r["spread.round"] for r in rows.values() if r["spread.cluster"] == 0) == list(
         range(1, next(r["spread.cluster_size"] for r in rows.values() if r["spread.cluster"] == 0) + 1)
@@ -121,15 +128,15 @@ def test_a_changed_set_and_new_weights_change_their_steps_alone(mill, tmp_path):
     learn_importance("like-wanted", learning(mill), store=store, options=LOCAL)
     run(spec(mill), store=store, options=LOCAL)
 
-    def misses() -> set[str]:
-        return {s["name"] for s in plan(spec(mill), store=store)["steps"] if s["hit"] != s["of"]} if False else set()
+    def keys() -> dict[str, str]:
+        return {s["step"]: s["key"] for s in plan(spec(mill), store=store)["steps"]}
 
-    before = {s["name"]: s["key"] for s in plan(spec(mill), store=store)["steps"]}
+    before = keys()
     (mill / "eval/quiz.jsonl").write_text(json.dumps({"question": QUESTION + " Or not?", "answer": "x"}) + "\n")
-    moved = {s["name"]: s["key"] for s in plan(spec(mill), store=store)["steps"]}
-    assert {n for n in before if before[n] != moved[n]} == {"quiz"}
+    moved = keys()
+    assert {n for n in before if before[n] != moved[n]} == {"quiz", "verdict"}
     learn_importance("like-wanted", learning(mill, buckets=500), store=store, options=LOCAL)
-    again = {s["name"]: s["key"] for s in plan(spec(mill), store=store)["steps"]}
+    again = keys()
     assert {n for n in moved if moved[n] != again[n]} == {"weights", "twin", "excess", "spread"}
 
 
@@ -146,7 +153,9 @@ def test_what_cannot_be_learned_or_run_is_refused_in_a_sentence(mill, tmp_path, 
     misspelt["measure"]["weights"]["model"] = "artifact:like-wanter"
     with pytest.raises(SpecError, match="has no artifact 'like-wanter'; did you mean 'like-wanted'"):
         run(misspelt, store=store, options=LOCAL)
+    done = run(spec(mill), store=store, options=LOCAL)
     (mill / "eval/quiz.jsonl").unlink()
+    assert columns_of(done, store), "a finished run is read without the sets"
     with pytest.raises(SpecError, match=r"the evaluation set 'quiz' cannot be read from .*quiz.jsonl"):
         run(spec(mill), store=store, options=LOCAL)
 

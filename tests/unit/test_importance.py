@@ -105,6 +105,22 @@ def test_the_priority_can_be_that_of_the_mean(store, tmp_path):
     assert [r["priority"] for r in rows] == [r["log_weight_per_token"] + g for r, g in zip(rows, noise, strict=True)]
 
 
+def test_taking_documents_by_priority_draws_them_by_weight(store, tmp_path):
+    """Three documents many times over, under other ids: which has the highest priority follows exp(log_weight)."""
+    fitted(store, tmp_path, Features(ngrams=1))
+    stage = Importance(model="artifact:wanted", seed=7, min_tokens=1).located(store)
+    ids = [f"{i * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for i in range(30_000)]
+    texts = ["the", "flour", "sieve sieve"] * 10_000
+
+    answer = stage.open_in(store)(pa.RecordBatch.from_pydict({"text": texts, "doc_id": ids}))
+
+    weights = np.exp(answer["log_weight"].to_numpy()[:3])
+    counts = np.bincount(np.argmax(answer["priority"].to_numpy().reshape(-1, 3), axis=1), minlength=3)
+    expected = 10_000 * weights / weights.sum()
+    assert min(expected) > 50
+    assert ((counts - expected) ** 2 / expected).sum() < 13.8, "chi-squared with 2 degrees of freedom at p = 0.001"
+
+
 def test_what_is_like_the_target_weighs_more(store, tmp_path):
     fitted(store, tmp_path, Features())
     stage = Importance(model="artifact:wanted", seed=1, min_tokens=1).located(store)
