@@ -34,7 +34,7 @@ def importance(  # noqa: PLR0913, PLR0917 - options of one command
     ngrams: Annotated[int, typer.Option("--ngrams", help="Longest n-gram, in tokens.", min=1, max=8)] = 2,
     buckets: Annotated[int, typer.Option("--buckets", help="Buckets that n-grams are hashed into.", min=2)] = 10_000,
     hash: Annotated[  # noqa: A002 - the option's own name
-        HashName, typer.Option("--hash", help="fast, or the paper's sha256, a hundred times slower.")
+        HashName, typer.Option("--hash", help="fast, or the paper's sha256, tens of times slower.")
     ] = HashName.fast,
     kind: KindOfFile = None,
     store: StorePath = api.DEFAULT_STORE,

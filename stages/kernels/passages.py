@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
 from stages.kernels.peek import inner, kernel
-from stages.kernels.shingles import compose, multipliers
+from stages.kernels.shingles import compose, mixed, multipliers
 from stages.kernels.sketch_folds import ALONE, MARK, SEPARATOR, SKIPPED, Folding, table
 from stages.kernels.sketch_tokens import fold_at
 from stages.kernels.tables import slots_for
@@ -26,8 +26,10 @@ from stages.kernels.utf8 import span_hash
 #: Words of a document that are held at a time, beside those of one n-gram, and bytes of them; more for longer words.
 CHUNK = 1024
 CHUNK_BYTES = 1 << 14
+#: Bits of the filter for each stretch: one in sixteen n-grams that are not there is looked up in the table.
+BITS = 16
 _SPACE = np.uint8(32)
-_8, _32, _40 = np.uint64(8), np.uint64(32), np.uint64(40)
+_1, _8, _32, _38, _40, _63 = np.uint64(1), np.uint64(8), np.uint64(32), np.uint64(38), np.uint64(40), np.uint64(63)
 _7, _BYTE = np.uint64(7), np.uint64(255)
 
 
@@ -36,7 +38,8 @@ class Passages:
     """What is looked for: E distinct stretches of words, and a hash table of them.
 
     `content` holds the folded words of all items; stretch e is the `sizes[e]` bytes from `offsets[e]` on, of set
-    `sets[e]`. `lengths` are the numbers of words that stretches have, longest first; `multiples` those of their hashes.
+    `sets[e]`. `lengths` are the numbers of words that stretches have, longest first. Before the table a filter is asked, of
+    which each length has a part: a power of two of 64-bit words from `parts[l]` to `parts[l + 1]`.
     """
 
     content: NDArray[np.uint8]
@@ -46,7 +49,9 @@ class Passages:
     sets: NDArray[np.int32]  # E
     slots: NDArray[np.int64]  # number of the stretch plus one, 0 where free
     lengths: NDArray[np.int64]  # L
-    multiples: NDArray[np.uint64]  # L, longest length
+    bits: NDArray[np.uint64]
+    parts: NDArray[np.int64]  # L + 1
+    multiples: NDArray[np.uint64]  # longest length
 
     def text(self, stretch: int) -> str:
         """The words of a stretch, joined by one space."""
@@ -137,6 +142,22 @@ def _write_all(data: Any, offsets: Any, block: Any) -> tuple[Any, Any, Any]:
 
 
 @inner()
+def _compose_all(tokens: Any, have: int, multiples: Any, lengths: Any, sums: Any, grams: Any) -> None:
+    """What `compose` gives for all lengths (longest first) at each place, from one running sum."""
+    j = lengths.shape[0] - 1
+    for i in range(have):
+        sums[i] = 0
+    for k in range(min(multiples.shape[0], have)):
+        m = multiples[k]
+        for i in range(have - k):
+            sums[i] += tokens[i + k] * m
+        if lengths[j] == k + 1:
+            for i in range(have - k):
+                grams[j, i] = mixed(sums[i])
+            j -= 1
+
+
+@inner()
 def _equal(a: Any, i: int, b: Any, j: int, size: int) -> bool:
     for k in range(size):
         if a[i + k] != b[j + k]:
@@ -167,7 +188,7 @@ def _index(content: Any, starts: Any, begins: Any, owners: Any, ngram: int, leas
         words = begins[d + 1] - begins[d]
         most += words - ngram + 1 if words >= ngram else np.int64(words >= least)
     hashes, sets = np.empty(most, np.uint64), np.empty(most, np.int32)
-    offsets, sizes = np.empty(most, np.int64), np.empty(most, np.int64)
+    offsets, sizes, counts = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     slots = np.zeros(slots_for(most), np.int64)
     tokens, gram = np.empty(ngram, np.uint64), np.empty(1, np.uint64)
     n = np.int64(0)
@@ -179,14 +200,14 @@ def _index(content: Any, starts: Any, begins: Any, owners: Any, ngram: int, leas
         for first in range(begins[d], begins[d + 1] - length + 1):
             for k in range(length):
                 tokens[k] = span_hash(content.ctypes.data, starts[first + k], starts[first + k + 1] - 1)
-            compose(tokens, 1, multiples[ngram - length], length, gram)
+            compose(tokens, 1, multiples, length, gram)
             begin, size = starts[first], starts[first + length] - 1 - starts[first]
             e, slot = _look_up(slots, hashes, offsets, sizes, content, gram[0], content, begin, size)
             if e < 0:
-                hashes[n], offsets[n], sizes[n], sets[n] = gram[0], begin, size, owners[d]
+                hashes[n], offsets[n], sizes[n], sets[n], counts[n] = gram[0], begin, size, owners[d], length
                 n += 1
                 slots[slot] = n
-    return hashes[:n], offsets[:n], sizes[:n], sets[:n], slots
+    return hashes[:n], offsets[:n], sizes[:n], sets[:n], counts[:n], slots
 
 
 def passages(sets: list[list[str]], ngram: int, least: int, folding: Folding) -> Passages:
@@ -195,25 +216,32 @@ def passages(sets: list[list[str]], ngram: int, least: int, folding: Folding) ->
     texts = pa.array([text for items in sets for text in items], pa.string())
     owners = np.repeat(np.arange(len(sets), dtype=np.int32), [len(items) for items in sets])
     content, starts, begins = _write_all(*buffers(texts), table(folding))
-    multiples = np.zeros((ngram, ngram), np.uint64)
-    for row in range(ngram):
-        multiples[row, : ngram - row] = multipliers(ngram - row)
-    hashes, offsets, sizes, owner, slots = _index(content, starts, begins, owners, ngram, least, multiples)
-    words = np.diff(begins)
-    short = np.unique(words[(words >= least) & (words < ngram)])
-    lengths = np.concatenate([[ngram], short[::-1]]).astype(np.int64)
-    return Passages(content, hashes, offsets, sizes, owner, slots, lengths, multiples[ngram - lengths])
+    multiples = multipliers(ngram)
+    hashes, offsets, sizes, owner, counts, slots = _index(content, starts, begins, owners, ngram, least, multiples)
+    lengths = np.array([ngram, *(n for n in range(ngram - 1, least - 1, -1) if (counts == n).any())], np.int64)
+    room = [1 << max(int(np.count_nonzero(counts == n)) * BITS // 64, 1).bit_length() for n in lengths]
+    parts = np.cumsum([0, *room])
+    bits = np.zeros(parts[-1], np.uint64)
+    for n, begin, words in zip(lengths, parts, room, strict=False):
+        mine = hashes[counts == n]
+        np.bitwise_or.at(
+            bits,
+            begin + (mine >> np.uint64(38) & np.uint64(words - 1)).astype(np.int64),
+            np.uint64(1) << (mine >> np.uint64(32) & np.uint64(63)),
+        )
+    return Passages(content, hashes, offsets, sizes, owner, slots, lengths, bits, parts, multiples)
 
 
 @kernel()
 def _find_all(
     data: Any, texts: Any, block: Any, content: Any, hashes: Any, offsets: Any, sizes: Any, slots: Any, lengths: Any,
-    multiples: Any,
+    bits: Any, parts: Any, multiples: Any,
 ) -> Any:  # fmt: skip
     address, t, ngram = data.ctypes.data, block.ctypes.data, lengths[0]
     room = CHUNK + ngram + 2
     words, starts, places = np.empty(CHUNK_BYTES, np.uint8), np.empty(room, np.int64), np.empty(room, np.int64)
-    tokens, grams = np.empty(room, np.uint64), np.empty((lengths.shape[0], room), np.uint64)
+    tokens, sums = np.empty(room, np.uint64), np.empty(room, np.uint64)
+    grams = np.empty((lengths.shape[0], room), np.uint64)
     documents = texts.shape[0] - 1
     out = np.zeros((5, documents), np.int64)
     for d in range(documents):
@@ -231,14 +259,17 @@ def _find_all(
             for k in range(hashed, have):
                 tokens[k] = span_hash(words.ctypes.data, starts[k], starts[k + 1] - 1)
             count = max(have - ngram + 1, 0) if going else have
-            for j in range(lengths.shape[0]):
-                compose(tokens, max(have - lengths[j] + 1, 0), multiples[j], lengths[j], grams[j])
+            _compose_all(tokens, have, multiples, lengths, sums, grams)
             for k in range(count):
                 for j in range(lengths.shape[0]):
                     if k + lengths[j] > have:
                         continue
+                    h = grams[j, k]
+                    word = bits[parts[j] + (np.int64(h >> _38) & (parts[j + 1] - parts[j] - 1))]
+                    if not (word >> ((h >> _32) & _63)) & _1:
+                        continue
                     begin, size = starts[k], starts[k + lengths[j]] - 1 - starts[k]
-                    e, _ = _look_up(slots, hashes, offsets, sizes, content, grams[j, k], words, begin, size)
+                    e, _ = _look_up(slots, hashes, offsets, sizes, content, h, words, begin, size)
                     if e >= 0:
                         out[1, d] += j == 0
                         out[2, d] += 1
@@ -263,6 +294,17 @@ def find(texts: pa.Array, sought: Passages, folding: Folding) -> Found:
     s = sought
     return Found(
         *_find_all(
-            data, offsets, table(folding), s.content, s.hashes, s.offsets, s.sizes, s.slots, s.lengths, s.multiples
+            data,
+            offsets,
+            table(folding),
+            s.content,
+            s.hashes,
+            s.offsets,
+            s.sizes,
+            s.slots,
+            s.lengths,
+            s.bits,
+            s.parts,
+            s.multiples,
         )
     )
