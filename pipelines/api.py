@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines import spec as specs
+from pipelines.api_learning import learn_importance, learn_quality
 from pipelines.export import export_to
+from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
 from pipelines.progress import NullWatch, Watch
 from pipelines.run import Options
@@ -21,29 +23,42 @@ from pipelines.run import run as run_spec
 from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
 from pipelines.spec import Spec
 from pipelines.store import Store
-from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
     from pipelines.index.asking import Question
     from pipelines.index.commands import Banding, Storage, Taking
-    from pipelines.learning.quality import Learning as QualityLearning
-    from stages.artifacts import Artifact
 
-DEFAULT_STORE = "./tamis-store"
+__all__ = [
+    "DEFAULT_STORE",
+    "Options",
+    "as_spec",
+    "doctor",
+    "documents",
+    "explain",
+    "export",
+    "index_add",
+    "index_info",
+    "index_query",
+    "index_remove",
+    "learn_importance",
+    "learn_quality",
+    "open_store",
+    "plan",
+    "report",
+    "run",
+    "run_id",
+    "runs",
+    "sample",
+    "stages",
+    "status",
+    "view",
+    "what_if",
+    "write_file",
+]
+
 SpecLike = Spec | Mapping[str, Any] | str | Path
-
-
-def open_store(store: str | Path | Store | None, *, create: bool = False) -> Store:
-    """The store at an address; None: `TAMIS_STORE`, else ./tamis-store.
-
-    Raises:
-        StorageError: it is absent and `create` is false, or cannot be read.
-    """
-    if isinstance(store, Store):
-        return store
-    return Store.open(str(store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE), create=create)
 
 
 def as_spec(spec: SpecLike, changes: Mapping[str, Any] | None = None) -> Spec:
@@ -79,11 +94,6 @@ def plan(
     """What a run would do: steps, keys, hits and misses with the field at fault, time and bytes. Touches nothing."""
     where = str(store.url if isinstance(store, Store) else store or os.environ.get("TAMIS_STORE") or DEFAULT_STORE)
     return preview(as_spec(spec, changes), where, roots)
-
-
-def view(run: str, *, store: str | Path | Store | None = None) -> RunView:
-    """A finished run, opened for reading."""
-    return RunView.open(open_store(store), run)
 
 
 def explain(run: str, doc_id: str, *, store: str | Path | Store | None = None) -> Any:
@@ -276,25 +286,6 @@ def index_info(index: str, *, url: str | None = None, store: str | Path | Store 
     from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
 
     return commands.info(open_store(store), index, url)
-
-
-def learn_quality(
-    name: str,
-    learning: "QualityLearning",
-    *,
-    store: str | Path | Store | None = None,
-    options: Options | None = None,
-    watch: Watch | None = None,
-) -> "Artifact":
-    """Fit a classifier of documents (see `pipelines.learning.quality.Learning`) and keep it under a name.
-
-    Raises:
-        SpecError: the name cannot be an artifact's, or the high label is none of the labels.
-        DataError: a path matches nothing, records have no label, or a class has too few documents.
-    """
-    from pipelines.learning import quality  # noqa: PLC0415 - learners load what they use
-
-    return quality.learn_quality(open_store(store, create=True), name, learning, options=options, watch=watch)
 
 
 def doctor() -> Any:

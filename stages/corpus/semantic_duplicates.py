@@ -1,8 +1,6 @@
 """Documents that say the same in other words."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -11,17 +9,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.base import CorpusStage, Stage, Step, column
-from stages.corpus.semantic_kmeans import assign, below, cells_for, chances, sample_size, train
+from stages.corpus.semantic_cells import Cells, checked_embedding, rows16, runs, whole
 from stages.corpus.semantic_rule import groups, nearest_earlier
 from stages.corpus.semantic_vectors import Fixed, fixed
-from stages.document import packed, unpacked
+from stages.document import unpacked
 from stages.embeddings.encoding import vectors_of
-from stages.errors import SpecError
-from stages.flow import TO, Flow, Site, partitions_for, place_of, row_of, shard_of
-from stages.text.embedding import Embedding
-
-#: Vectors of one partition: 200,000 of 384 dimensions are 150 MB.
-PARTITION_VECTORS = 200_000
+from stages.flow import TO, Flow, Site, arrived, row_of, shard_of
 
 
 class SemanticDuplicates(CorpusStage):
@@ -73,11 +66,7 @@ class SemanticDuplicates(CorpusStage):
 
     def resolve(self, steps: Mapping[str, Stage]) -> Self:
         """The same, once the step that it is of is known to be an embedding."""
-        named = steps[self.of]
-        if not isinstance(named, Embedding):
-            raise SpecError(
-                f"semantic_duplicates is of {self.of!r}, a step of kind {named.kind!r}; name an embedding step"
-            )
+        checked_embedding(self.kind, self.of, steps)
         return self
 
     def reads(self) -> tuple[str, ...]:
@@ -86,68 +75,10 @@ class SemanticDuplicates(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Count, sample, train, assign to cells, decide within cells, bring home."""
-        counted = flow.at("shards", "count", self.count, to="one")
-        vectors = counted.counts.get("vectors", 0)
-        cells = self.clusters or cells_for(vectors)
-        flow.split(partitions_for(vectors, PARTITION_VECTORS))
-        sample = flow.at("shards", "sample", partial(self.sample, cells, vectors), to="one")
-        centroids = flow.at("one", "train", partial(self.train, cells), sample, to="shards")
-        members = flow.at("shards", "assign", self.assign, centroids, to="partitions")
+        cells = Cells(self.of, self.kind, self.seed, self.clusters)
+        members = cells.members(flow, cells.counted(flow))
         answers = flow.at("partitions", "compare", self.compare, members, to="shards")
-        flow.settle(self.settle, answers)
-
-    # -- rounds -----------------------------------------------------------------------------------------------------
-
-    def count(self, site: Site) -> tuple[pa.Table, Mapping[str, int]]:
-        """How many documents have a vector; sends nothing."""
-        tokens = site.columns(f"{self.of}.tokens")[f"{self.of}.tokens"].fill_null(0).to_numpy()
-        vectors = int(np.count_nonzero(tokens))
-        nothing = pa.table({TO: pa.array([], pa.int64())})
-        return nothing, {"vectors": vectors, "documents_without_vector": len(tokens) - vectors}
-
-    def sample(self, cells: int, vectors: int, site: Site) -> pa.Table:
-        """The vectors that k-means may be trained on."""
-        _, ids, column = self._present(site)
-        chance = chances(self.seed, self.kind, ids)
-        mine = np.flatnonzero(below(chance, sample_size(cells), vectors))
-        return pa.table(
-            {
-                TO: np.zeros(len(mine), np.int64),
-                "chance": chance[mine],
-                "doc_id": _binary(ids[mine]),
-                "vector": column.take(pa.array(mine)),
-            }
-        )
-
-    def train(self, cells: int, site: Site, sample: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
-        """The centroids, sent to every shard."""
-        order = sample.sort_by([("chance", "ascending"), ("doc_id", "ascending")]).slice(0, sample_size(cells))
-        points = fixed(vectors_of(_whole(order["vector"])))
-        centroids = train(points, cells, self.seed)
-        shards = site.sites["shards"]
-        # one value behind all rows, so that memory does not grow with the shards
-        once = pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(shards, np.int32)), pa.array([centroids.tobytes()], pa.large_binary())
-        )
-        counts = {"sample": len(points), "cells": len(centroids)}
-        return pa.table({TO: np.arange(shards), "centroids": once}), counts
-
-    def assign(self, site: Site, centroids: pa.Table) -> pa.Table:
-        """Every vector, sent to where its cell is."""
-        rows, ids, column = self._present(site)
-        points = fixed(vectors_of(column))
-        centers = np.frombuffer(centroids["centroids"][0].as_py(), np.int16).reshape(-1, points.shape[1])
-        cell, cosine = assign(points, centers) if len(points) else (np.zeros(0, np.int64), np.zeros(0))
-        return pa.table(
-            {
-                TO: cell * site.sites["partitions"] // max(1, len(centers)),
-                "cell": cell.astype(np.int32),
-                "place": place_of(site.number, rows),
-                "doc_id": _binary(ids),
-                "centroid_cosine": cosine,
-                "vector": column,
-            }
-        )
+        flow.settle(arrived, answers)
 
     def compare(self, site: Site, members: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
         """The rule in every cell of a partition."""
@@ -155,9 +86,9 @@ class SemanticDuplicates(CorpusStage):
         by = [("cell", "ascending"), ("centroid_cosine", "ascending"), ("doc_id", "ascending")]
         members = members.sort_by(by)
         place = members["place"].to_numpy()
-        cell, ids = members["cell"].to_numpy(), _rows16(_whole(members["doc_id"]))
-        vectors = vectors_of(_whole(members["vector"]))
-        parts = [self._cell(fixed(vectors[a:b]), ids[a:b], a) for a, b in _runs(cell)]
+        cell, ids = members["cell"].to_numpy(), rows16(whole(members["doc_id"]))
+        vectors = vectors_of(whole(members["vector"]))
+        parts = [self._cell(fixed(vectors[a:b]), ids[a:b], a) for a, b in runs(cell)]
         nearest, cosine, first, size = (
             np.concatenate([p[i] for p in parts] or [np.zeros(0, kind)])
             for i, kind in enumerate((np.int64, np.float64, np.int64, np.int64))
@@ -179,19 +110,6 @@ class SemanticDuplicates(CorpusStage):
         )
         return answer, {"duplicates": int(np.count_nonzero(duplicate))}
 
-    def settle(self, site: Site, answers: pa.Table) -> pa.Table:
-        """The answers, as they came home."""
-        del site
-        return answers
-
-    # -- parts of rounds ----------------------------------------------------------------------------------------------
-
-    def _present(self, site: Site) -> tuple[NDArray[np.int64], NDArray[np.uint8], pa.Array]:
-        """Row, packed `doc_id` and vector of the documents that have one."""
-        table = site.columns(f"{self.of}.vector")
-        rows = np.flatnonzero(_whole(table[f"{self.of}.vector"]).is_valid().to_numpy(zero_copy_only=False))
-        return rows, packed(table["doc_id"])[rows], _whole(table[f"{self.of}.vector"].take(pa.array(rows)))
-
     def _cell(self, points: Fixed, ids: NDArray[np.uint8], start: int) -> tuple[NDArray[Any], ...]:
         """Nearest and cosine; position of the smallest `doc_id` and size of each one's cluster. All positions from `start`."""
         nearest, cosine = nearest_earlier(points)
@@ -202,24 +120,3 @@ class SemanticDuplicates(CorpusStage):
         first[root[order[::-1]]] = order[::-1]  # the last that is written is the smallest
         size = np.bincount(root, minlength=len(root))[root]
         return np.where(nearest < 0, -1, nearest + start), cosine, first[root] + start, size
-
-
-def _runs(values: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-    """Beginning and end of each run of equal values."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return ((a, b) for a, b in pairwise(edges) if b > a)
-
-
-def _whole(values: pa.ChunkedArray) -> pa.Array:
-    return values.chunk(0) if values.num_chunks == 1 else pa.concat_arrays(values.chunks or [pa.array([], values.type)])
-
-
-def _binary(ids: NDArray[np.uint8]) -> pa.Array:
-    data = pa.py_buffer(np.ascontiguousarray(ids))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, data])
-
-
-def _rows16(ids: pa.Array) -> NDArray[np.uint8]:
-    data = ids.buffers()[1]
-    flat = np.frombuffer(data, np.uint8, 16 * len(ids), 16 * ids.offset) if len(ids) else np.zeros(0, np.uint8)
-    return flat.reshape(len(ids), 16)

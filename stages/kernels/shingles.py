@@ -71,6 +71,14 @@ def read_tokens(data: int, i: int, hi: int, end: int, t: int, state: int, out: i
 
 
 @inner()
+def mixed(h: int) -> int:
+    """The 64-bit finalizer of murmur3."""
+    h = (h ^ (h >> _33)) * _M1
+    h = (h ^ (h >> _33)) * _M2
+    return h ^ (h >> _33)
+
+
+@inner()
 def compose(tokens: Any, count: int, places: Any, size: int, grams: Any) -> None:
     """The hashes of `count` n-grams of `size` tokens: a sum of products, so that order counts, then mixed.
 
@@ -83,10 +91,7 @@ def compose(tokens: Any, count: int, places: Any, size: int, grams: Any) -> None
         for i in range(count):
             grams[i] += tokens[i + k] * m
     for i in range(count):
-        h = grams[i]
-        h = (h ^ (h >> _33)) * _M1
-        h = (h ^ (h >> _33)) * _M2
-        grams[i] = h ^ (h >> _33)
+        grams[i] = mixed(grams[i])
 
 
 @inner()

@@ -31,7 +31,7 @@ from stages.kernels.sketch_folds import (
     ZERO,
 )
 
-_SEED = np.uint64(0x9E3779B97F4A7C15)
+SEED = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _MIX_2 = np.uint64(0xFF51AFD7ED558CCD)
 _8, _29, _32, _40 = np.uint64(8), np.uint64(29), np.uint64(32), np.uint64(40)
@@ -75,19 +75,21 @@ def _masks(_typing: Any, _address: Any) -> Any:
 
 
 @inner()
-def _step(h: int, w: int) -> int:
+def step(h: int, w: int) -> int:
+    """A hash after eight more bytes; `SEED` is where hashes begin."""
     h = (h ^ w) * _MIX
     return h ^ (h >> _32)
 
 
 @inner()
-def _finish(h: int) -> int:
+def finish(h: int) -> int:
+    """A hash after its last bytes."""
     h *= _MIX_2
     return h ^ (h >> _29)
 
 
 @inner()
-def _fold_at(data: int, i: int, hi: int, t: int) -> tuple[int, int]:
+def fold_at(data: int, i: int, hi: int, t: int) -> tuple[int, int]:
     """The entry of the character at byte `i` and its width in bytes, never past `hi`."""
     b = u8(data, i)
     if b < 0x80:
@@ -108,9 +110,9 @@ def _fold_at(data: int, i: int, hi: int, t: int) -> tuple[int, int]:
 @inner()
 def _slow_word(data: int, i: int, hi: int, t: int) -> tuple[int, int, bool]:
     """The next token character by character: where to go on, its hash, and whether there was one."""
-    h, w, filled, state = _SEED, _0, _0, SEPARATOR
+    h, w, filled, state = SEED, _0, _0, SEPARATOR
     while i < hi:
-        entry, width = _fold_at(data, i, hi, t)
+        entry, width = fold_at(data, i, hi, t)
         kind = np.int64(entry >> _40)
         if kind == SEPARATOR:
             i += width
@@ -134,12 +136,12 @@ def _slow_word(data: int, i: int, hi: int, t: int) -> tuple[int, int, bool]:
             w |= raw << (_8 * filled)
             filled += size
             if filled >= _8:
-                h = _step(h, w)
+                h = step(h, w)
                 filled -= _8
                 w = raw >> (_8 * (size - filled))
     if filled > _0:
-        h = _step(h, w)
-    return i, _finish(h), state != SEPARATOR
+        h = step(h, w)
+    return i, finish(h), state != SEPARATOR
 
 
 @inner()
@@ -178,13 +180,13 @@ def _plain_words(data: int, i: int, hi: int, t: int, out: int, n: int) -> tuple[
         if stop >= limit and not done:
             return i + np.int64(start), n
         place, size = data + i + np.int64(start), stop - start
-        h = _SEED
+        h = SEED
         while size > _8:
-            h = _step(h, u64(place, 0) | lower)
+            h = step(h, u64(place, 0) | lower)
             place += 8
             size -= _8
-        h = _step(h, (u64(place, 0) | lower) & (_ALL >> (_64 - _8 * size)))
-        put64(out, n, _finish(h))
+        h = step(h, (u64(place, 0) | lower) & (_ALL >> (_64 - _8 * size)))
+        put64(out, n, finish(h))
         n += 1
         at = stop
         if stop >= _64:
@@ -214,7 +216,7 @@ def has_lettered_words(data: int, i: int, hi: int, t: int, least: int) -> bool:
     """Whether a span has at least `least` words, one or more, with a letter in them; reads no further than these."""
     found, state, counted = np.int64(0), np.int64(SEPARATOR), False
     while i < hi:
-        entry, width = _fold_at(data, i, hi, t)
+        entry, width = fold_at(data, i, hi, t)
         kind = np.int64(entry >> _40)
         i += width
         if kind in (MARK, SKIPPED):
@@ -241,7 +243,7 @@ def scan_characters(data: int, i: int, hi: int, t: int, state: int, out: int, ro
     """Write hashes of nearly `room` characters from byte `i` on; gives where to go on, how many, and the state."""
     n = np.int64(0)
     while i < hi and n + 1 < room:
-        entry, width = _fold_at(data, i, hi, t)
+        entry, width = fold_at(data, i, hi, t)
         kind = np.int64(entry >> _40)
         i += width
         takes = kind <= ALONE
@@ -254,9 +256,9 @@ def scan_characters(data: int, i: int, hi: int, t: int, state: int, out: int, ro
             takes, after = state != _AFTER_ZERO, _AFTER_ZERO
         if takes:
             if state == _GAP:
-                put64(out, n, _finish(_step(_SEED, np.uint64(32))))
+                put64(out, n, finish(step(SEED, np.uint64(32))))
                 n += 1
-            put64(out, n, _finish(_step(_SEED, entry & _FOUR)))
+            put64(out, n, finish(step(SEED, entry & _FOUR)))
             n += 1
             state = after
     return i, n, state

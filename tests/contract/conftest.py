@@ -140,6 +140,13 @@ class RowCase:
 
 #: Corpus stages that name other steps: fields to test them with, and those steps.
 BESIDE: dict[str, list[tuple[dict[str, Any], dict[str, RowStage]]]] = {
+    "diversity": [
+        ({"of": "meaning", "seed": 1}, {"meaning": Embedding()}),
+        (
+            {"of": "meaning", "clusters": 5, "score": "stats.words", "seed": 1},
+            {"meaning": Embedding(), "stats": TextStats()},
+        ),
+    ],
     "near_duplicates": [
         ({"of": "sketch"}, {"sketch": Minhash()}),
         ({"of": "sketch", "verify": True, "threshold": 0.6}, {"sketch": Minhash(bands=9, rows=4)}),

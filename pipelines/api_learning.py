@@ -1,0 +1,52 @@
+"""Learning from Python: the calls of `tamis learn` and `tamis label`, as `pipelines.api` gives them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.opening import open_store
+from pipelines.progress import Watch
+from pipelines.run import Options
+from pipelines.store import Store
+
+if TYPE_CHECKING:
+    from pipelines.learning.importance import Learning as ImportanceLearning
+    from pipelines.learning.quality import Learning as QualityLearning
+    from stages.artifacts import Artifact
+
+
+def learn_quality(
+    name: str,
+    learning: "QualityLearning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Fit a classifier of documents (see `pipelines.learning.quality.Learning`) and keep it under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's, or the high label is none of the labels.
+        DataError: a path matches nothing, records have no label, or a class has too few documents.
+    """
+    from pipelines.learning import quality  # noqa: PLC0415 - learners load what they use
+
+    return quality.learn_quality(open_store(store, create=True), name, learning, options=options, watch=watch)
+
+
+def learn_importance(
+    name: str,
+    learning: "ImportanceLearning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Fit DSIR importance weights on target and raw text (see `pipelines.learning.importance.Learning`).
+
+    Raises:
+        SpecError: the name cannot be an artifact's.
+        DataError: a path matches nothing, a side has no words, or the two have no n-gram in common.
+    """
+    from pipelines.learning import importance  # noqa: PLC0415 - learners load what they use
+
+    return importance.learn_importance(open_store(store, create=True), name, learning, options=options, watch=watch)
