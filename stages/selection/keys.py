@@ -121,14 +121,11 @@ def falling(values: Real, there: Mask) -> Keys:
     return np.where(there, ~images(np.where(there, values, 0.0)), LAST)
 
 
-def value_of(falling_key: int) -> float | None:
-    """The number that `falling` made this key of."""
-    image = np.uint64(falling_key)
-    if image == LAST:
-        return None
-    image = ~image
-    raw = image ^ _SIGN if image & _SIGN else ~image
-    return float(np.array([raw], np.uint64).view(np.float64)[0])
+def values_of(keys: Keys) -> Real:
+    """The numbers that `falling` made these keys of, NaN for what was not there."""
+    image = ~keys
+    real: Real = np.where(image & _SIGN, image ^ _SIGN, ~image).view(np.float64)
+    return np.where(keys == LAST, np.nan, real)
 
 
 def in_order(rows: Rows) -> Ints:
