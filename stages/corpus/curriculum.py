@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from stages.base import Column, CorpusStage, OptionalColumn, column
-from stages.chance import mixed
+from stages.chance import mixed, uniform
 from stages.flow import TO, Flow, Site, arrived, keys_of, partition_of, row_of, shard_of
 from stages.selection.keys import LAST, Ints, Keys, Real, Rows, falling, in_order, numbers, rising, rows_of
 from stages.selection.pacing import STARTS, Pacing, Schedule, competences, spread
@@ -128,8 +128,11 @@ class Curriculum(CorpusStage):
         part = (found.rank + first) % parts
         skipped = (part - first) % parts
         rank, members = (found.rank - skipped) // parts, -((skipped - found.members) // parts)
-        offset = mixed(self.seed, f"{self.kind} part", offset, part.astype(np.uint64))
-        phase = schedule.phase_of(rank, members, spread(rank, offset))
+        offset, within = (
+            mixed(self.seed, f"{self.kind} {what}", offset, part.astype(np.uint64)) for what in ("part", "rank")
+        )
+        # A lone document is as likely to be easy as hard, lest small groups all meet in the middle.
+        phase = schedule.phase_of((rank + uniform(within)) / members, spread(rank, offset))
         closing = phase >= self.phases
         shares = np.append(np.tile(size[: self.phases] / parts, parts), size[self.phases :])
         phase = np.where(closing, parts * self.phases, part * self.phases + phase)
