@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stages.base import Column, CorpusStage, column
 from stages.chance import gumbel, mixed
-from stages.flow import TO, Flow, Site
+from stages.flow import Flow, Site
 from stages.selection.keys import LAST, Mask, Real, Rows, amounts, before, falling, numbers, rows_of, values_of
 from stages.selection.threshold import first_left_out
 
@@ -77,7 +77,7 @@ class Budget(CorpusStage):
             "documents_without_score": int(np.count_nonzero(~scored)),
             "documents_without_count": int(np.count_nonzero(~counted)),
         }
-        return rows.table().append_column(TO, pa.array(np.full(len(rows.key), site.number))), counts
+        return rows.to_shard(site.number), counts
 
     def _priority(self, score: Real, scored: Mask, rows: Rows) -> Real:
         value = np.where(scored, score if self.order == "highest" else -score, 0.0)

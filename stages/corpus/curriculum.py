@@ -79,7 +79,7 @@ class Curriculum(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Rank by difficulty, place into phases, sort by phase and chance, bring home."""
-        rows = scattered(flow, self.offer)
+        rows = scattered(flow, flow.at("shards", "rows", self.offer, to="shards"))
         sums = flow.at("partitions", "sum", summed, rows, to="one")
         starts = flow.at("one", "starts", started, sums, to="partitions")
         placed = flow.at("partitions", "place", self.place, rows, starts, to="partitions")
@@ -91,14 +91,14 @@ class Curriculum(CorpusStage):
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    def offer(self, site: Site) -> tuple[Rows, dict[str, int]]:
-        """The shard's documents by difficulty, those without one in a group of their own."""
+    def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+        """The shard's documents by difficulty, those without one in a group of their own; to itself."""
         table = site.columns(*self.reads())
         value, there = numbers(table, self.by, self.kind)
         key = (rising if self.direction == "ascending" else falling)(value, there)
         group = keys_of(table[self.balance]) if self.balance else np.zeros(len(key), np.uint64)
         rows = rows_of(table, key, group=np.where(there, group & ~np.uint64(1), LAST))
-        return rows, {"documents_without_difficulty": int(np.count_nonzero(~there))}
+        return rows.to_shard(site.number), {"documents_without_difficulty": int(np.count_nonzero(~there))}
 
     def place(self, site: Site, rows: pa.Table, starts: pa.Table) -> pa.Table:
         """The phase of every document, and its turn there, to the partition of its part of the order."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.chance import halves
 from stages.errors import DataError, SpecError
+from stages.flow import TO
 from stages.quantiles import images
 
 Ints = NDArray[np.int64]
@@ -44,6 +45,10 @@ class Rows:
     def table(self) -> pa.Table:
         """The same as a table."""
         return pa.table({f.name: getattr(self, f.name) for f in fields(self)})
+
+    def to_shard(self, shard: int) -> pa.Table:
+        """The same as a table for the shard itself, so that later rounds need not read its columns again."""
+        return self.table().append_column(TO, pa.array(np.full(len(self.place), shard)))
 
     @classmethod
     def of(cls, table: pa.Table) -> "Rows":

@@ -1,6 +1,7 @@
 """The rank of every document in its group, and what stands before it: a distributed sort by sampling.
 
-    rows = scattered(flow, offer)                                       # sample, splitters, range partitions
+    offered = flow.at("shards", "rows", offer, to="shards")             # each shard's rows, to itself
+    rows = scattered(flow, offered)                                     # sample, splitters, range partitions
     sums = flow.at("partitions", "sum", summed, rows, to="one")         # prefix sums
     starts = flow.at("one", "starts", started, sums, to="partitions")
     flow.at("partitions", "decide", decide, rows, starts, to="shards")  # decide() calls ranked(rows, starts)
@@ -11,7 +12,6 @@ Bound: a partition's rows (48 bytes each, and as much again to sort them), the s
 and group in one process.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,8 +22,6 @@ from stages.chance import mixed
 from stages.flow import TO, Exchange, Flow, Site, partitions_for, place_of
 from stages.selection.keys import Ints, Keys, Rows, in_order
 
-#: Gives a shard's rows, their places being row numbers, and counts.
-Offer = Callable[[Site], tuple[Rows, Mapping[str, int]]]
 #: Documents of the sample for each range.
 SAMPLE = 256
 
@@ -38,20 +36,21 @@ class Ranked:
     before: Ints  # amount of those that stand before
 
 
-def scattered(flow: Flow, offer: Offer) -> Exchange:
-    """All offered rows in range partitions, by group, key and `doc_id`."""
-    flow.split(partitions_for(flow.documents))
+def scattered(flow: Flow, offered: Exchange) -> Exchange:
+    """All rows that shards sent to themselves, in range partitions by group, key and `doc_id`."""
+    flow.split(partitions_for(offered.rows))
     partitions = flow.sites["partitions"]
     if partitions == 1:
-        return flow.at("shards", "scatter", partial(scatter, offer), to="partitions")
-    sample = flow.at("shards", "sample", partial(sampled, offer, partitions * SAMPLE, flow.documents), to="one")
+        return flow.at("shards", "scatter", scatter, offered, to="partitions")
+    sample = flow.at("shards", "sample", partial(sampled, partitions * SAMPLE, offered.rows), offered, to="one")
     splitters = flow.at("one", "split", partial(split, partitions), sample, to="shards")
-    return flow.at("shards", "scatter", partial(scatter, offer), splitters, to="partitions")
+    return flow.at("shards", "scatter", scatter, offered, splitters, to="partitions")
 
 
-def sampled(offer: Offer, wanted: int, documents: int, site: Site) -> pa.Table:
+def sampled(wanted: int, documents: int, site: Site, offered: pa.Table) -> pa.Table:
     """About `wanted` of all rows, chosen by their ids."""
-    return sample_of(offer(site)[0], wanted, documents)
+    del site
+    return sample_of(Rows.of(offered), wanted, documents)
 
 
 def sample_of(rows: Rows, wanted: int, documents: int) -> pa.Table:
@@ -98,12 +97,12 @@ def range_of(rows: Rows, splitters: pa.Table) -> Ints:
     return low
 
 
-def scatter(offer: Offer, site: Site, splitters: pa.Table | None = None) -> tuple[pa.Table, Mapping[str, int]]:
+def scatter(site: Site, offered: pa.Table, splitters: pa.Table | None = None) -> pa.Table:
     """The shard's rows to their range partitions, with their places in the corpus."""
-    rows, counts = offer(site)
+    rows = Rows.of(offered)
     to = np.zeros(len(rows.key), np.int64) if splitters is None else range_of(rows, splitters)
     table = rows.table().set_column(0, "place", pa.array(place_of(site.number, rows.place)))
-    return table.append_column(TO, pa.array(to)), counts
+    return table.append_column(TO, pa.array(to))
 
 
 def summed(site: Site, rows: pa.Table) -> pa.Table:

@@ -211,7 +211,6 @@ def test_shares_are_proportional_among_the_domains_that_are_not_full(
     if open_:
         # The amount is given out, but for what is rounded down, and those that are full would have got no less.
         assert amount - sum(s.target for s in found.values()) < len(open_)
-        level = max(Fraction(found[n].target + 1) / Fraction(given_[n]) for n in open_)
-        least = min(Fraction(found[n].target) / Fraction(given_[n]) for n in open_)
-        assert level - least <= max(1 / Fraction(given_[n]) for n in open_)
-        assert all(Fraction(caps[n]) / Fraction(given_[n]) <= level for n in found if n not in open_)
+        weight = {n: Fraction(w) for n, w in given_.items()}
+        bound = min((found[n].target + 1) / weight[n] for n in open_)
+        assert all(found[n].target / weight[n] < bound for n in found)
