@@ -33,11 +33,11 @@ class Curriculum(CorpusStage):
     end; those that it left follow at random, as one more phase. With `interleave` k the corpus is cut into k parts,
     every k-th document by rank, which go through the curriculum one after another (phases are numbered on). With
     `balance`, a column such as `domain`, documents are ranked within their domain, so that every phase takes the same
-    share of every domain. Sizes of phases, shares of `mix` and of domains are met within a few documents, because what
-    waits for a later phase is spread evenly over the ranks.
+    share of every domain. Sizes of phases and shares of `mix` are met within a few documents of every domain and part,
+    because what waits for a later phase is spread evenly over the ranks.
 
     Documents without a difficulty (null or NaN) come after all others in random order, counted in the last phase.
-    `position` has no gaps. Two corpora that differ by a document have nearly the same order within their phases.
+    `position` has no gaps.
 
     Bound: a partition of a million documents at 48 bytes, and as much again to sort them; a row for every partition
     and domain in one process.

@@ -85,15 +85,17 @@ def range_of(rows: Rows, splitters: pa.Table) -> Ints:
     """The range of each row: how many splitters do not stand after it."""
     group, key, high = (splitters[c].to_numpy() for c in ("group", "key", "high"))
     low, up = np.zeros(len(rows.key), np.int64), np.full(len(rows.key), len(key))
-    for _ in range(len(key).bit_length()):
-        searching = low < up
-        middle = np.minimum((low + up) // 2, len(key) - 1)
-        g, k = group[middle], key[middle]
-        passed = (g < rows.group) | (
-            (g == rows.group) & ((k < rows.key) | ((k == rows.key) & (high[middle] <= rows.high)))
-        )
-        low = np.where(searching & passed, middle + 1, low)
-        up = np.where(searching & ~passed, middle, up)
+    if len(key) and group[0] == group[-1] and (rows.group == group[0]).all():
+        low, up = np.searchsorted(key, rows.key, side="left"), np.searchsorted(key, rows.key, side="right")
+    searching = np.flatnonzero(low < up)
+    while len(searching):
+        middle = (low[searching] + up[searching]) // 2
+        g, k, h = group[middle], key[middle], high[middle]
+        own_g, own_k, own_h = rows.group[searching], rows.key[searching], rows.high[searching]
+        passed = (g < own_g) | ((g == own_g) & ((k < own_k) | ((k == own_k) & (h <= own_h))))
+        low[searching[passed]] = middle[passed] + 1
+        up[searching[~passed]] = middle[~passed]
+        searching = searching[low[searching] < up[searching]]
     return low
 
 

@@ -27,11 +27,11 @@ def first_left_out(flow: Flow, rows: Exchange, amount: int, at_once: int = AT_ON
 
     `rows` are the documents of each shard (`Rows`), sent to itself.
 
-    Counts `short_of_budget`: how much of the amount is left when all fit; and the document's `threshold_millionths`.
+    Counts `short_of_budget`: how much of the amount is left when all fit; and the document's `threshold_priority_in_millionths`.
     """
     levels: list[Exchange] = []
     weights: list[Exchange] = []
-    documents = flow.documents
+    documents = rows.rows
     while True:
         sample = flow.at("shards", "sample", partial(_sampled, documents), rows, *levels, to="one")
         splitters = flow.at("one", "split", partial(split, RANGES), sample, to="shards")
@@ -101,7 +101,7 @@ def _threshold(amount: int, site: Site, near: pa.Table, *weights: pa.Table) -> t
     counts = {"short_of_budget": left if found == RANGES else 0}
     value = float(values_of(rows.key[out])[0]) if len(out) else math.nan
     if math.isfinite(value * _COUNTED):
-        counts["threshold_millionths"] = round(value * _COUNTED)
+        counts["threshold_priority_in_millionths"] = round(value * _COUNTED)
     shards = site.sites["shards"]
     told = {c: np.tile(getattr(rows, c)[out], shards) for c in ("key", "high", "low")}
     return pa.table({TO: np.repeat(np.arange(shards), len(out)), **told}), counts

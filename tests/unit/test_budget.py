@@ -122,7 +122,7 @@ def test_the_priority_is_the_score_and_noise_in_units_of_the_score() -> None:
 def test_the_count_of_the_threshold_is_the_priority_of_the_first_left_out() -> None:
     _, counts = run(budget(amount=25), table([0.5, 0.25, 0.125, 3.0], [10, 10, 10, 10]))
 
-    assert counts["threshold_millionths"] == 250_000
+    assert counts["threshold_priority_in_millionths"] == 250_000
 
 
 def test_the_first_that_does_not_fit_ends_it_though_smaller_ones_would() -> None:

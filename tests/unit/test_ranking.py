@@ -59,10 +59,12 @@ def test_rows_are_in_order_by_group_key_and_id(words: list[tuple[int, ...]]) -> 
     assert [words[i] for i in order.tolist()] == sorted(words)
 
 
-@given(st.lists(WORDS, max_size=40), st.lists(WORDS, max_size=9))
+@given(st.lists(WORDS, max_size=40), st.lists(WORDS, max_size=9), st.booleans())
 def test_the_range_of_a_row_is_how_many_splitters_do_not_stand_after_it(
-    words: list[tuple[int, ...]], cuts: list[tuple[int, ...]]
+    words: list[tuple[int, ...]], cuts: list[tuple[int, ...]], grouped: bool
 ) -> None:
+    if not grouped:
+        words, cuts = ([(0, *w[1:]) for w in some] for some in (words, cuts))
     splitters = sorted(w[:3] for w in cuts)
     table = pa.table(
         {c: np.array([s[i] for s in splitters], np.uint64) for i, c in enumerate(("group", "key", "high"))}
