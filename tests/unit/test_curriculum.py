@@ -250,6 +250,7 @@ def test_pacing_functions_are_those_of_the_papers() -> None:
     assert [competence("geometric", t, 0.01) for t in (0, 0.5, 1)] == pytest.approx([0.01, 0.1, 1])
 
 
+@settings(deadline=None)
 @given(
     pacing=st.sampled_from(PACINGS),
     phases=st.integers(1, 30),

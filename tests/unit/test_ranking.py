@@ -23,6 +23,7 @@ def rows(words: list[tuple[int, ...]]) -> Rows:
     return Rows(np.arange(len(words)), group, key, high, low, np.arange(len(words)) % 5)
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS))
 def test_rising_keys_have_the_order_of_the_numbers_and_falling_ones_the_opposite(values: list[float]) -> None:
     x = np.array(values)
@@ -34,6 +35,7 @@ def test_rising_keys_have_the_order_of_the_numbers_and_falling_ones_the_opposite
     assert (falling(x, there) < LAST).all()
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS))
 def test_falling_keys_give_their_numbers_back(values: list[float]) -> None:
     x = np.array(values)
@@ -50,6 +52,7 @@ def test_what_is_not_there_is_last_and_no_number() -> None:
     assert np.isnan(values_of(falling(x, there))).tolist() == [False, True, False]
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=40))
 def test_rows_are_in_order_by_group_key_and_id(words: list[tuple[int, ...]]) -> None:
     made = rows(words)
@@ -59,6 +62,7 @@ def test_rows_are_in_order_by_group_key_and_id(words: list[tuple[int, ...]]) -> 
     assert [words[i] for i in order.tolist()] == sorted(words)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=40), st.lists(WORDS, max_size=9), st.booleans())
 def test_the_range_of_a_row_is_how_many_splitters_do_not_stand_after_it(
     words: list[tuple[int, ...]], cuts: list[tuple[int, ...]], grouped: bool
