@@ -83,12 +83,12 @@ def test_the_choice_is_that_of_one_sort_however_documents_are_cut(
     assert counts["short_of_budget"] == (amount - counts["selected_amount"] if all_fit else 0)
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 100])
-def test_further_rounds_find_the_same_document(at_once: int) -> None:
+@pytest.mark.parametrize(("at_once", "amount"), [(1, 2500), (7, 2500), *((100, 2500 + i) for i in range(8))])
+def test_further_rounds_find_the_same_document(at_once: int, amount: int) -> None:
     """Three thousand documents, many of them alike, so that the range in which the budget ends is cut again."""
     chance = np.random.default_rng(0)
     made = table(chance.integers(0, 4, 3000).tolist(), chance.integers(0, 5, 3000).tolist())
-    stage = budget(amount=2500)
+    stage = budget(amount=amount)
     flow = MemoryFlow(shards_of(made, [100, 1700]))
     rows = flow.at("shards", "rows", stage.offer, to="shards")
     flow.settle(stage.answer, rows, first_left_out(flow, rows, stage.amount, at_once))
