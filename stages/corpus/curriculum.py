@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from stages.base import Column, CorpusStage, OptionalColumn, column
 from stages.chance import mixed, uniform
 from stages.flow import TO, Flow, Site, arrived, keys_of, partition_of, row_of, shard_of
-from stages.selection.keys import LAST, Ints, Keys, Real, Rows, falling, in_order, numbers, rising, rows_of
+from stages.selection.keys import LAST, Ints, Keys, Real, Rows, falling, in_order, need_some, numbers, rising, rows_of
 from stages.selection.pacing import STARTS, Pacing, Schedule, competences, spread
 from stages.selection.ranking import Ranked, ranked, scattered, started, summed
 
@@ -79,7 +79,10 @@ class Curriculum(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Rank by difficulty, place into phases, sort by phase and chance, bring home."""
-        rows = scattered(flow, flow.at("shards", "rows", self.offer, to="shards"))
+        offered = flow.at("shards", "rows", self.offer, to="shards")
+        unknown = offered.counts["documents_without_difficulty"]
+        need_some(self.kind, offered.rows - unknown, {self.by: unknown})
+        rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")
         starts = flow.at("one", "starts", started, sums, to="partitions")
         placed = flow.at("partitions", "place", self.place, rows, starts, to="partitions")

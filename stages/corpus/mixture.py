@@ -12,7 +12,7 @@ from stages.catalog import did_you_mean
 from stages.chance import mixed
 from stages.errors import SpecError
 from stages.flow import TO, Flow, Site, arrived, keys_of, partition_of, row_of, shard_of
-from stages.selection.keys import Ints, Mask, Rows, amounts, falling, numbers, rows_of
+from stages.selection.keys import Ints, Mask, Rows, amounts, falling, need_some, numbers, rows_of
 from stages.selection.ranking import ranked, scattered, started, summed
 from stages.selection.shares import Share, by_temperature, shares
 
@@ -79,6 +79,8 @@ class Mixture(CorpusStage):
     def program(self, flow: Flow) -> None:
         """Add up domains, rank documents within them, share out, bring home."""
         offered = flow.at("shards", "rows", self.offer, to="shards")
+        without = (offered.counts[f"documents_without_{what}"] for what in ("domain", "count"))
+        need_some(self.kind, offered.rows, dict(zip((self.by, self.count), without, strict=True)))
         rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")
         starts = flow.at("one", "starts", started, sums, to="partitions")

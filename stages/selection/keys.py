@@ -1,5 +1,6 @@
 """Documents as sortable words of 64 bits: group, key, then `doc_id`, in one order wherever they are compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -114,6 +115,20 @@ def amounts(table: pa.Table, name: str, kind: str) -> tuple[Ints, Mask]:
             doc_id=document,
         )
     return whole, there
+
+
+def need_some(kind: str, usable: int, lacking: Mapping[str, int]) -> None:
+    """See that there is something to choose from; `lacking` counts the documents without a value by column.
+
+    Raises:
+        DataError: there are documents, and none can be used.
+    """
+    if not usable and any(lacking.values()):
+        told = " and ".join(f"{n:,} have no {name!r}" for name, n in lacking.items() if n)
+        raise DataError(
+            f"{kind} can use none of the documents that it is given: {told}; name a column that is measured for them "
+            "(a model for another language measures nothing), or mend the step that writes it"
+        )
 
 
 def rising(values: Real, there: Mask) -> Keys:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from selection_flows import run, shards_of, table_of
 
@@ -69,6 +69,7 @@ def test_the_choice_is_that_of_one_sort_however_documents_are_cut(
 ) -> None:
     made = table([s for s, _ in documents], [t for _, t in documents])
     stage = budget(amount=amount, temperature=temperature, order=order, on_null=on_null)
+    assume(not documents or set(oracle(stage, made).values()) != {None})
 
     found, counts = run(stage, made, [min(c, made.num_rows) for c in cuts])
     selected = {i: row["selected"] for i, row in found.items()}
@@ -201,6 +202,18 @@ def test_an_amount_that_no_document_can_have_is_refused_with_the_document(tokens
         f"'tokens' holds {tokens[1]} for document {made['doc_id'][1]}, and budget counts amounts from 0 to 2**40; "
         "name a column that holds amounts"
     )
+
+
+def test_scores_that_are_all_unknown_are_refused_and_no_documents_at_all_are_not() -> None:
+    with pytest.raises(DataError) as caught:
+        run(budget(amount=5), table([None, math.nan, 1.0], [1, 1, None]))
+    _, counts = run(budget(amount=5), table([], []))
+
+    assert caught.value.message == (
+        "budget can use none of the documents that it is given: 2 have no 'score' and 1 have no 'tokens'; name a column "
+        "that is measured for them (a model for another language measures nothing), or mend the step that writes it"
+    )
+    assert (counts["selected_documents"], counts["short_of_budget"]) == (0, 5)
 
 
 def test_columns_of_the_wrong_type_are_refused() -> None:

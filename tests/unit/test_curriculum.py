@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from selection_flows import run, table_of
 
 from stages.chance import draw, mixed
 from stages.corpus.curriculum import Curriculum
-from stages.errors import SpecError
+from stages.errors import DataError, SpecError
 from stages.flow import keys_of
 from stages.selection.pacing import Schedule, competence, competences
 
@@ -90,6 +90,7 @@ def test_the_order_is_that_of_placing_documents_one_by_one(
 ) -> None:
     made = table([d for d, _ in documents], [n for _, n in documents])
     stage = curriculum(**given)
+    assume(not documents or any(known(d) for d, _ in documents))
 
     found, counts = run(stage, made, [min(c, made.num_rows) for c in cuts], partitions)
 
@@ -275,6 +276,11 @@ def test_a_schedule_gives_every_document_one_phase(
 def test_what_is_ordered_by_must_be_a_number() -> None:
     with pytest.raises(SpecError, match="curriculum orders documents by 'domain', which holds string; name a column"):
         run(curriculum(by="domain"), table([1.0]))
+
+
+def test_difficulties_that_are_all_unknown_are_refused() -> None:
+    with pytest.raises(DataError, match="curriculum can use none of the documents that it is given: 2 have no 'hard'"):
+        run(curriculum(), table([None, math.nan]))
 
 
 def test_geometric_pacing_cannot_start_with_nothing() -> None:

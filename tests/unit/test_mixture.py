@@ -14,7 +14,7 @@ from selection_flows import run, table_of
 
 from stages.chance import draw
 from stages.corpus.mixture import MOST, Mixture
-from stages.errors import SpecError
+from stages.errors import DataError, SpecError
 from stages.selection.shares import by_temperature, shares
 
 NAMES = ["books", "網頁", "ويكي", "🌾", None]
@@ -158,6 +158,11 @@ def test_a_weight_for_a_domain_that_is_not_there_is_refused_with_the_nearest_one
     assert caught.value.message == (
         "mixture has a weight for 'boks', but no document has that in 'domain'; did you mean 'books'?"
     )
+
+
+def test_domains_that_are_all_unknown_are_refused() -> None:
+    with pytest.raises(DataError, match="mixture can use none of the documents that it is given: 2 have no 'domain'"):
+        run(mixture(amount=1, temperature=1), table([None, None], [1, 1]))
 
 
 def test_too_many_domains_are_refused() -> None:
