@@ -9,7 +9,7 @@ from pydantic import Field
 from stages.base import Column, CorpusStage, column
 from stages.chance import gumbel, mixed
 from stages.flow import Flow, Site
-from stages.selection.keys import LAST, Mask, Real, Rows, amounts, before, falling, numbers, rows_of
+from stages.selection.keys import LAST, Mask, Real, Rows, amounts, before, falling, need_some, numbers, rows_of, values_of
 from stages.selection.threshold import first_left_out
 
 
@@ -61,26 +61,25 @@ class Budget(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Find where the budget ends, and hold every document against it."""
-        flow.settle(self.answer, first_left_out(flow, self.offer, self.amount))
+        rows = flow.at("shards", "rows", self.offer, to="shards")
+        lacking = {self.by: rows.counts["documents_without_score"], self.count: rows.counts["documents_without_count"]}
+        need_some(self.kind, rows.rows, lacking)
+        flow.settle(self.answer, rows, first_left_out(flow, rows, self.amount))
 
-    def offer(self, site: Site) -> tuple[Rows, dict[str, int]]:
-        """The shard's documents that can be selected, best first by their keys; and counts of those that cannot."""
-        return self._offered(site)[:2]
-
-    def _offered(self, site: Site) -> tuple[Rows, dict[str, int], Real]:
+    def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+        """The shard's documents that can be selected, their keys best first, to itself; and counts of the others."""
         table = site.columns(*self.reads())
         score, scored = numbers(table, self.by, self.kind)
         amount, counted = amounts(table, self.count, self.kind)
         rows = rows_of(table, np.zeros(len(score), np.uint64), amount)
-        priority = self._priority(score, scored, rows)
-        key = falling(priority, scored)
-        can: Mask = counted & scored if self.on_null == "drop" else counted
-        chosen = Rows(rows.place, rows.group, key, rows.high, rows.low, amount).take(can)
-        missing = {
+        key = falling(self._priority(score, scored, rows), scored)
+        rows = Rows(rows.place, rows.group, key, rows.high, rows.low, amount)
+        rows = rows.take(counted & scored if self.on_null == "drop" else counted)
+        counts = {
             "documents_without_score": int(np.count_nonzero(~scored)),
             "documents_without_count": int(np.count_nonzero(~counted)),
         }
-        return chosen, missing, priority[can]
+        return rows.to_shard(site.number), counts
 
     def _priority(self, score: Real, scored: Mask, rows: Rows) -> Real:
         value = np.where(scored, score if self.order == "highest" else -score, 0.0)
@@ -90,22 +89,16 @@ class Budget(CorpusStage):
             noisy: Real = value + self.temperature * gumbel(mixed(self.seed, self.kind, rows.high, rows.low))
         return noisy
 
-    def answer(self, site: Site, left_out: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    def answer(self, site: Site, offered: pa.Table, left_out: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         """What stands before the first document that is left out."""
-        rows, missing, priority = self._offered(site)
+        del site
+        rows = Rows.of(offered)
         selected = np.ones(len(rows.key), bool)
         if left_out.num_rows:
             selected = before(rows, *(left_out[c].to_numpy()[0] for c in ("key", "high", "low")))
         counts = {
-            **missing,
             "selected_documents": int(np.count_nonzero(selected)),
             "selected_amount": int(rows.amount[selected].sum()),
         }
-        table = pa.table(
-            {
-                "row": rows.place,
-                "selected": selected,
-                "priority": pa.array(priority, mask=rows.key == LAST),
-            }
-        )
-        return table, counts
+        priority = pa.array(values_of(rows.key), mask=rows.key == LAST)
+        return pa.table({"row": rows.place, "selected": selected, "priority": priority}), counts

@@ -8,9 +8,9 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from stages.base import Column, CorpusStage, OptionalColumn, column
-from stages.chance import mixed
+from stages.chance import mixed, uniform
 from stages.flow import TO, Flow, Site, arrived, keys_of, partition_of, row_of, shard_of
-from stages.selection.keys import LAST, Ints, Keys, Real, Rows, falling, in_order, numbers, rising, rows_of
+from stages.selection.keys import LAST, Ints, Keys, Real, Rows, falling, in_order, need_some, numbers, rising, rows_of
 from stages.selection.pacing import STARTS, Pacing, Schedule, competences, spread
 from stages.selection.ranking import Ranked, ranked, scattered, started, summed
 
@@ -33,11 +33,11 @@ class Curriculum(CorpusStage):
     end; those that it left follow at random, as one more phase. With `interleave` k the corpus is cut into k parts,
     every k-th document by rank, which go through the curriculum one after another (phases are numbered on). With
     `balance`, a column such as `domain`, documents are ranked within their domain, so that every phase takes the same
-    share of every domain. Sizes of phases, shares of `mix` and of domains are met within a few documents, because what
-    waits for a later phase is spread evenly over the ranks.
+    share of every domain. Sizes of phases and shares of `mix` are met within a few documents of every domain and part,
+    because what waits for a later phase is spread evenly over the ranks.
 
     Documents without a difficulty (null or NaN) come after all others in random order, counted in the last phase.
-    `position` has no gaps. Two corpora that differ by a document have nearly the same order within their phases.
+    `position` has no gaps.
 
     Bound: a partition of a million documents at 48 bytes, and as much again to sort them; a row for every partition
     and domain in one process.
@@ -79,7 +79,10 @@ class Curriculum(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Rank by difficulty, place into phases, sort by phase and chance, bring home."""
-        rows = scattered(flow, self.offer)
+        offered = flow.at("shards", "rows", self.offer, to="shards")
+        unknown = offered.counts["documents_without_difficulty"]
+        need_some(self.kind, offered.rows - unknown, {self.by: unknown})
+        rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")
         starts = flow.at("one", "starts", started, sums, to="partitions")
         placed = flow.at("partitions", "place", self.place, rows, starts, to="partitions")
@@ -91,14 +94,14 @@ class Curriculum(CorpusStage):
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    def offer(self, site: Site) -> tuple[Rows, dict[str, int]]:
-        """The shard's documents by difficulty, those without one in a group of their own."""
+    def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+        """The shard's documents by difficulty, those without one in a group of their own; to itself."""
         table = site.columns(*self.reads())
         value, there = numbers(table, self.by, self.kind)
         key = (rising if self.direction == "ascending" else falling)(value, there)
         group = keys_of(table[self.balance]) if self.balance else np.zeros(len(key), np.uint64)
         rows = rows_of(table, key, group=np.where(there, group & ~np.uint64(1), LAST))
-        return rows, {"documents_without_difficulty": int(np.count_nonzero(~there))}
+        return rows.to_shard(site.number), {"documents_without_difficulty": int(np.count_nonzero(~there))}
 
     def place(self, site: Site, rows: pa.Table, starts: pa.Table) -> pa.Table:
         """The phase of every document, and its turn there, to the partition of its part of the order."""
@@ -128,8 +131,11 @@ class Curriculum(CorpusStage):
         part = (found.rank + first) % parts
         skipped = (part - first) % parts
         rank, members = (found.rank - skipped) // parts, -((skipped - found.members) // parts)
-        offset = mixed(self.seed, f"{self.kind} part", offset, part.astype(np.uint64))
-        phase = schedule.phase_of(rank, members, spread(rank, offset))
+        offset, within = (
+            mixed(self.seed, f"{self.kind} {what}", offset, part.astype(np.uint64)) for what in ("part", "rank")
+        )
+        # A lone document is as likely to be easy as hard, lest small groups all meet in the middle.
+        phase = schedule.phase_of((rank + uniform(within)) / members, spread(rank, offset))
         closing = phase >= self.phases
         shares = np.append(np.tile(size[: self.phases] / parts, parts), size[self.phases :])
         phase = np.where(closing, parts * self.phases, part * self.phases + phase)

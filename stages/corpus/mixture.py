@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from stages.base import Column, CorpusStage, OptionalColumn, column
@@ -13,7 +12,7 @@ from stages.catalog import did_you_mean
 from stages.chance import mixed
 from stages.errors import SpecError
 from stages.flow import TO, Flow, Site, arrived, keys_of, partition_of, row_of, shard_of
-from stages.selection.keys import Ints, Mask, Rows, amounts, falling, numbers, rows_of
+from stages.selection.keys import Ints, Mask, Rows, amounts, falling, need_some, numbers, rows_of
 from stages.selection.ranking import ranked, scattered, started, summed
 from stages.selection.shares import Share, by_temperature, shares
 
@@ -79,10 +78,13 @@ class Mixture(CorpusStage):
 
     def program(self, flow: Flow) -> None:
         """Add up domains, rank documents within them, share out, bring home."""
-        rows = scattered(flow, self.offer)
+        offered = flow.at("shards", "rows", self.offer, to="shards")
+        without = (offered.counts[f"documents_without_{what}"] for what in ("domain", "count"))
+        need_some(self.kind, offered.rows, dict(zip((self.by, self.count), without, strict=True)))
+        rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")
         starts = flow.at("one", "starts", started, sums, to="partitions")
-        named = flow.at("shards", "domains", self.domains, to="partitions")
+        named = flow.at("shards", "domains", _domains, offered, to="partitions")
         domains = flow.at("partitions", "domain-sums", _added, named, to="one")
         plan = flow.at("one", "plan", self.plan, sums, domains, to="partitions")
         answers = flow.at("partitions", "decide", _decided, rows, starts, plan, to="shards")
@@ -90,54 +92,31 @@ class Mixture(CorpusStage):
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
-    def offer(self, site: Site) -> tuple[Rows, dict[str, int]]:
-        """The shard's documents by domain, in the order in which they are to be read."""
-        table, domain, can = self._documents(site)
-        amount, _ = amounts(table, self.count, self.kind)
+    def offer(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
+        """The shard's documents by domain, in the order in which they are to be read, to itself; and counts of the others."""
+        table = site.columns(*self.reads())
+        amount, counted = amounts(table, self.count, self.kind)
+        domain = self._domain(table)
         rows = rows_of(table, np.zeros(len(amount), np.uint64), amount, keys_of(domain))
         if self.score:
             key = falling(*numbers(table, self.score, self.kind))
         else:
             key = mixed(self.seed, self.kind, rows.high, rows.low)
-        rows = Rows(rows.place, rows.group, key, rows.high, rows.low, amount)
-        return rows.take(can), {}
-
-    def _documents(self, site: Site) -> tuple[pa.Table, pa.ChunkedArray, Mask]:
-        """The shard's columns, each document's domain as text, and which documents can be selected."""
-        table = site.columns(*self.reads())
-        domain = table[self.by]
-        if pa.types.is_floating(domain.type) or pa.types.is_nested(domain.type):
-            raise SpecError(f"mixture has domains by {self.by!r}, which holds {domain.type}; name a column of names")
-        domain = domain.cast(pa.string())
-        if self.on_null == "keep":
-            domain = domain.fill_null(UNKNOWN)
-        can: Mask = pc.and_(domain.is_valid(), table[self.count].is_valid()).to_numpy()
-        return table, domain, can
-
-    def domains(self, site: Site) -> tuple[pa.Table, dict[str, int]]:
-        """What each domain has in the shard; and counts of documents that cannot be selected."""
-        table, domain, can = self._documents(site)
-        amount, counted = amounts(table, self.count, self.kind)
-        names = domain.filter(pa.array(can)).combine_chunks().dictionary_encode()
-        names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
-        code, distinct = names.indices.to_numpy(), names.dictionary
-        sums = np.zeros(len(distinct), np.int64)
-        np.add.at(sums, code, amount[can])
+        can: Mask = counted & domain.is_valid().to_numpy()
+        rows = Rows(rows.place, rows.group, key, rows.high, rows.low, amount).take(can)
         counts = {
             "documents_without_domain": domain.null_count,
             "documents_without_count": int(np.count_nonzero(~counted)),
         }
-        group = keys_of(distinct)
-        table = pa.table(
-            {
-                TO: partition_of(group, site.sites["partitions"]),
-                "name": distinct,
-                "group": group,
-                "documents": np.bincount(code, minlength=len(distinct)).astype(np.int64),
-                "amount": sums,
-            }
-        )
-        return table, counts
+        return rows.to_shard(site.number).append_column("domain", domain.filter(pa.array(can))), counts
+
+    def _domain(self, table: pa.Table) -> pa.ChunkedArray:
+        """Each document's domain as text."""
+        domain = table[self.by]
+        if pa.types.is_floating(domain.type) or pa.types.is_nested(domain.type):
+            raise SpecError(f"mixture has domains by {self.by!r}, which holds {domain.type}; name a column of names")
+        domain = domain.cast(pa.string())
+        return domain.fill_null(UNKNOWN) if self.on_null == "keep" else domain
 
     def plan(self, site: Site, sums: pa.Table, domains: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         """What each domain gets, to every partition that holds some of it.
@@ -174,6 +153,26 @@ class Mixture(CorpusStage):
                     column=self.by,
                 )
         return self.weights
+
+
+def _domains(site: Site, offered: pa.Table) -> pa.Table:
+    """What each domain has in the shard."""
+    names = offered["domain"].combine_chunks()
+    names = pa.concat_arrays(names.chunks) if isinstance(names, pa.ChunkedArray) else names
+    names = names.dictionary_encode()
+    code, distinct = names.indices.to_numpy(), names.dictionary
+    amount = np.zeros(len(distinct), np.int64)
+    np.add.at(amount, code, offered["amount"].to_numpy())
+    group = keys_of(distinct)
+    return pa.table(
+        {
+            TO: partition_of(group, site.sites["partitions"]),
+            "name": distinct,
+            "group": group,
+            "documents": np.bincount(code, minlength=len(distinct)).astype(np.int64),
+            "amount": amount,
+        }
+    )
 
 
 def _added(site: Site, named: pa.Table) -> pa.Table:

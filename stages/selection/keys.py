@@ -1,5 +1,6 @@
 """Documents as sortable words of 64 bits: group, key, then `doc_id`, in one order wherever they are compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from stages.chance import halves
 from stages.errors import DataError, SpecError
+from stages.flow import TO
 from stages.quantiles import images
 
 Ints = NDArray[np.int64]
@@ -44,6 +46,10 @@ class Rows:
     def table(self) -> pa.Table:
         """The same as a table."""
         return pa.table({f.name: getattr(self, f.name) for f in fields(self)})
+
+    def to_shard(self, shard: int) -> pa.Table:
+        """The same as a table for the shard itself, so that later rounds need not read its columns again."""
+        return self.table().append_column(TO, pa.array(np.full(len(self.place), shard)))
 
     @classmethod
     def of(cls, table: pa.Table) -> "Rows":
@@ -111,6 +117,20 @@ def amounts(table: pa.Table, name: str, kind: str) -> tuple[Ints, Mask]:
     return whole, there
 
 
+def need_some(kind: str, usable: int, lacking: Mapping[str, int]) -> None:
+    """See that there is something to choose from; `lacking` counts the documents without a value by column.
+
+    Raises:
+        DataError: there are documents, and none can be used.
+    """
+    if not usable and any(lacking.values()):
+        told = " and ".join(f"{n:,} have no {name!r}" for name, n in lacking.items() if n)
+        raise DataError(
+            f"{kind} can use none of the documents that it is given: {told}; name a column that is measured for them "
+            "(a model for another language measures nothing), or mend the step that writes it"
+        )
+
+
 def rising(values: Real, there: Mask) -> Keys:
     """Keys in the order of the values, what is not there last."""
     return np.where(there, images(np.where(there, values, 0.0)), LAST)
@@ -121,14 +141,11 @@ def falling(values: Real, there: Mask) -> Keys:
     return np.where(there, ~images(np.where(there, values, 0.0)), LAST)
 
 
-def value_of(falling_key: int) -> float | None:
-    """The number that `falling` made this key of."""
-    image = np.uint64(falling_key)
-    if image == LAST:
-        return None
-    image = ~image
-    raw = image ^ _SIGN if image & _SIGN else ~image
-    return float(np.array([raw], np.uint64).view(np.float64)[0])
+def values_of(keys: Keys) -> Real:
+    """The numbers that `falling` made these keys of, NaN for what was not there."""
+    image = ~keys
+    real: Real = np.where(image & _SIGN, image ^ _SIGN, ~image).view(np.float64)
+    return np.where(keys == LAST, np.nan, real)
 
 
 def in_order(rows: Rows) -> Ints:

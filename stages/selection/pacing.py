@@ -81,9 +81,9 @@ class Schedule:
         upto_EP[:, -1] = 1.0
         return cls(competence_E, size_P, np.minimum(upto_EP, 1.0))
 
-    def phase_of(self, rank: Ints, members: Ints, chance: NDArray[np.uint64]) -> Ints:
-        """The phase of the document of a rank among so many, given an evenly spread number for it."""
-        cohort = np.searchsorted(self.available_E, (rank + 0.5) / members - _NEAR, side="left")
+    def phase_of(self, ease: Real, chance: NDArray[np.uint64]) -> Ints:
+        """The phase of a document that is among the easiest `ease` of all, given an evenly spread number for it."""
+        cohort = np.searchsorted(self.available_E, ease - _NEAR, side="left")
         cohort = np.minimum(cohort, len(self.available_E) - 1)
         phases = len(self.size_P)
         ends = (np.arange(len(self.available_E))[:, None] + self.upto_EP).reshape(-1)

@@ -1,6 +1,7 @@
 """The rank of every document in its group, and what stands before it: a distributed sort by sampling.
 
-    rows = scattered(flow, offer)                                       # sample, splitters, range partitions
+    offered = flow.at("shards", "rows", offer, to="shards")             # each shard's rows, to itself
+    rows = scattered(flow, offered)                                     # sample, splitters, range partitions
     sums = flow.at("partitions", "sum", summed, rows, to="one")         # prefix sums
     starts = flow.at("one", "starts", started, sums, to="partitions")
     flow.at("partitions", "decide", decide, rows, starts, to="shards")  # decide() calls ranked(rows, starts)
@@ -11,7 +12,6 @@ Bound: a partition's rows (48 bytes each, and as much again to sort them), the s
 and group in one process.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,8 +22,6 @@ from stages.chance import mixed
 from stages.flow import TO, Exchange, Flow, Site, partitions_for, place_of
 from stages.selection.keys import Ints, Keys, Rows, in_order
 
-#: Gives a shard's rows, their places being row numbers, and counts.
-Offer = Callable[[Site], tuple[Rows, Mapping[str, int]]]
 #: Documents of the sample for each range.
 SAMPLE = 256
 
@@ -38,20 +36,21 @@ class Ranked:
     before: Ints  # amount of those that stand before
 
 
-def scattered(flow: Flow, offer: Offer) -> Exchange:
-    """All offered rows in range partitions, by group, key and `doc_id`."""
-    flow.split(partitions_for(flow.documents))
+def scattered(flow: Flow, offered: Exchange) -> Exchange:
+    """All rows that shards sent to themselves, in range partitions by group, key and `doc_id`."""
+    flow.split(partitions_for(offered.rows))
     partitions = flow.sites["partitions"]
     if partitions == 1:
-        return flow.at("shards", "scatter", partial(scatter, offer), to="partitions")
-    sample = flow.at("shards", "sample", partial(sampled, offer, partitions * SAMPLE, flow.documents), to="one")
+        return flow.at("shards", "scatter", scatter, offered, to="partitions")
+    sample = flow.at("shards", "sample", partial(sampled, partitions * SAMPLE, offered.rows), offered, to="one")
     splitters = flow.at("one", "split", partial(split, partitions), sample, to="shards")
-    return flow.at("shards", "scatter", partial(scatter, offer), splitters, to="partitions")
+    return flow.at("shards", "scatter", scatter, offered, splitters, to="partitions")
 
 
-def sampled(offer: Offer, wanted: int, documents: int, site: Site) -> pa.Table:
+def sampled(wanted: int, documents: int, site: Site, offered: pa.Table) -> pa.Table:
     """About `wanted` of all rows, chosen by their ids."""
-    return sample_of(offer(site)[0], wanted, documents)
+    del site
+    return sample_of(Rows.of(offered), wanted, documents)
 
 
 def sample_of(rows: Rows, wanted: int, documents: int) -> pa.Table:
@@ -86,24 +85,26 @@ def range_of(rows: Rows, splitters: pa.Table) -> Ints:
     """The range of each row: how many splitters do not stand after it."""
     group, key, high = (splitters[c].to_numpy() for c in ("group", "key", "high"))
     low, up = np.zeros(len(rows.key), np.int64), np.full(len(rows.key), len(key))
-    for _ in range(len(key).bit_length()):
-        searching = low < up
-        middle = np.minimum((low + up) // 2, len(key) - 1)
-        g, k = group[middle], key[middle]
-        passed = (g < rows.group) | (
-            (g == rows.group) & ((k < rows.key) | ((k == rows.key) & (high[middle] <= rows.high)))
-        )
-        low = np.where(searching & passed, middle + 1, low)
-        up = np.where(searching & ~passed, middle, up)
+    if len(key) and group[0] == group[-1] and (rows.group == group[0]).all():
+        low, up = np.searchsorted(key, rows.key, side="left"), np.searchsorted(key, rows.key, side="right")
+    searching = np.flatnonzero(low < up)
+    while len(searching):
+        middle = (low[searching] + up[searching]) // 2
+        g, k, h = group[middle], key[middle], high[middle]
+        own_g, own_k, own_h = rows.group[searching], rows.key[searching], rows.high[searching]
+        passed = (g < own_g) | ((g == own_g) & ((k < own_k) | ((k == own_k) & (h <= own_h))))
+        low[searching[passed]] = middle[passed] + 1
+        up[searching[~passed]] = middle[~passed]
+        searching = searching[low[searching] < up[searching]]
     return low
 
 
-def scatter(offer: Offer, site: Site, splitters: pa.Table | None = None) -> tuple[pa.Table, Mapping[str, int]]:
+def scatter(site: Site, offered: pa.Table, splitters: pa.Table | None = None) -> pa.Table:
     """The shard's rows to their range partitions, with their places in the corpus."""
-    rows, counts = offer(site)
+    rows = Rows.of(offered)
     to = np.zeros(len(rows.key), np.int64) if splitters is None else range_of(rows, splitters)
     table = rows.table().set_column(0, "place", pa.array(place_of(site.number, rows.place)))
-    return table.append_column(TO, pa.array(to)), counts
+    return table.append_column(TO, pa.array(to))
 
 
 def summed(site: Site, rows: pa.Table) -> pa.Table:

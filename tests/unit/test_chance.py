@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.chance import draw, gumbel, halves, log, lowest, uniform
@@ -47,6 +47,7 @@ def test_halves_have_the_order_of_the_ids() -> None:
     assert np.lexsort((low, high)).tolist() == np.argsort(ids.to_pylist()).tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(min_value=5e-300, max_value=1e300), min_size=1))
 def test_the_logarithm_is_that_of_the_library(values: list[float]) -> None:
     x = np.array(values)
