@@ -63,6 +63,8 @@ def is_iban(compact: str) -> bool:
     """Whether letters and digits without spaces are an IBAN: the country's length, and 1 modulo 97 (ISO 7064)."""
     if len(compact) != IBAN_LENGTHS.get(compact[:2]):
         return False
+    if not (compact.isascii() and compact.isalnum() and compact.isupper()):
+        return False
     return int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
 
 

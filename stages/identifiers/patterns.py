@@ -26,7 +26,7 @@ _VERSION = re.compile(
 )
 #: Where a line begins within the 16 bytes before, marks of lists aside: there, four numbers of one or two digits before
 #: a capital number a section.
-_LINE = re.compile(rb"(?:\A|\n)[^A-Za-z0-9\n]{0,15}\Z")
+_LINE = re.compile(rb"(?:\A|\n)[\t -/:-@\[-`{-~\xc2\xe2\x80-\xbf]{0,15}\Z")
 _HEADING = re.compile(rb"\d\d?(?:\.\d\d?){3}\.?(?:[ \t]|\xc2\xa0){1,8}[A-Z\xc3-\xf4]")
 
 CARD = re.compile(
@@ -75,6 +75,8 @@ _KEY_BLOCK = re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLO
 _KEY_END = re.compile(rb"-----END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_BYTES = 20_000
 
+_IBAN_BYTES = 68
+
 Span = tuple[int, int]
 
 
@@ -112,18 +114,12 @@ def ip6(text: bytes, begin: int, end: int) -> Iterator[Span]:
 def iban(text: bytes, begin: int, _end: int) -> Iterator[Span]:
     """The IBAN at `begin`, in one word or in groups."""
     wanted = IBAN_LENGTHS.get(text[begin : begin + 2].decode())
-    if wanted is None:
+    window = text[begin : begin + _IBAN_BYTES]
+    if wanted is None or not is_iban(window.replace(b" ", b"")[:wanted].decode("ascii", "replace")):
         return
-    compact, i = b"", begin
-    while i < len(text) and len(compact) < wanted:
-        c = text[i : i + 1]
-        if (c.isdigit() or c.isupper()) and c.isascii():
-            compact += c
-        elif c != b" " or text[i - 1 : i] == b" ":
-            return
-        i += 1
-    if not re.match(rb"[A-Za-z0-9_]", text[i : i + 1]) and is_iban(compact.decode()):
-        yield begin, i
+    shape = rb"[A-Z0-9](?: ?[A-Z0-9]){%d}(?![A-Za-z0-9_])" % (wanted - 1)
+    if found := re.match(shape, window):
+        yield begin, begin + found.end()
 
 
 def card(text: bytes, begin: int, end: int) -> Iterator[Span]:
