@@ -12,6 +12,8 @@ _NOT_PUBLIC_4 = tuple(
         "224.0.0.0/3",
     )
 )  # fmt: skip
+_FIRST_4 = frozenset(range(224, 256)) | {block.network_address.packed[0] for block in _NOT_PUBLIC_4}
+_OCTET = 256
 #: Global unicast addresses (RFC 4291), and what of them is for documentation, tests and identifiers without a place.
 _PUBLIC_6 = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC_6 = tuple(
@@ -42,11 +44,13 @@ _ISSUERS = re.compile(
 
 
 def is_public_ip4(text: str) -> bool:
-    """Whether four numbers with dots are an address of a machine that anyone can reach; leading zeros are no address."""
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError:
+    """Whether numbers with dots are an address of a machine that anyone can reach; leading zeros are no address."""
+    octets = [int(octet) for octet in text.split(".")]
+    if len(octets) != 4 or max(octets) >= _OCTET or ".".join(map(str, octets)) != text:  # noqa: PLR2004 - of version 4
         return False
+    if octets[0] not in _FIRST_4:
+        return True
+    address = ipaddress.IPv4Address(text)
     return not any(address in block for block in _NOT_PUBLIC_4)
 
 
