@@ -15,7 +15,9 @@ EMAIL = re.compile(
     _NAME + rb"{1,64}(?:\." + _NAME + rb"{1,64}){0,16}@(?:" + _LABEL + rb"\.){1,8}" + _TOP + rb"(?![A-Za-z0-9@])"
 )
 #: Last labels that are endings of files: `logo@2x.png` is none.
-_FILES = frozenset(b"png jpg jpeg gif svg webp avif bmp ico css js mjs ts jsx tsx map html htm php json xml pdf".split())
+_FILES = frozenset(
+    b"png jpg jpeg gif svg webp avif bmp ico css js mjs ts jsx tsx map html htm php json xml pdf".split()
+)
 
 IP4 = re.compile(rb"(?<![A-Za-z0-9_.])(?:\d{1,3}\.){3}\d{1,3}(?![A-Za-z0-9_]|\.\d)")
 #: What makes four numbers with dots a version or a section.

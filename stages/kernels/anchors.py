@@ -4,7 +4,7 @@ Each find is a row of (text, begin, end, kind), `begin` and `end` in bytes of th
 again, by regular expressions that begin at `begin` and read a bounded number of bytes.
 """
 
-# ruff: noqa: PLR1714 - numba compares faster than it searches
+# ruff: noqa: PLR0911, PLR0917, PLR1714, SIM110 - early returns keep branches flat; numba compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 
@@ -179,10 +179,10 @@ def _look(data: int, i: int, lo: int, hi: int, t: int, pairs: int, prefixes: Any
                 n += 1
             return n, end
         return 0, i + 1
-    if kind & _UPPER and i + 4 < hi and u8(t, u8(data, i + 1)) & _UPPER:
-        if u8(t, u8(data, i + 2)) & _DIGIT and u8(t, u8(data, i + 3)) & _DIGIT:
-            found[0, 0], found[0, 1], found[0, 2] = i, i + 4, COUNTRY
-            n = 1
+    two = kind & _UPPER and i + 4 < hi and u8(t, u8(data, i + 1)) & _UPPER
+    if two and u8(t, u8(data, i + 2)) & _DIGIT and u8(t, u8(data, i + 3)) & _DIGIT:
+        found[0, 0], found[0, 1], found[0, 2] = i, i + 4, COUNTRY
+        n = 1
     within = i > lo and u8(data, i - 1) == 45 and (b == 45 or b == 101 or b == 115)  # eyJ and sk- have hyphens in them
     if kind & _START and not within and _has_prefix(data, i, hi, pairs, prefixes):
         found[n, 0], found[n, 1], found[n, 2] = i, i + 4, PREFIX

@@ -4,6 +4,7 @@ Words are those of `sketch_tokens`, lower case, known by their hashes. A word's 
 occurrence among the distinct words of its text.
 """
 
+# ruff: noqa: FBT001, FBT003 - numba takes positions
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 
@@ -168,3 +169,24 @@ def word_hashes(texts: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.int64]]
     data, offsets = buffers(texts)
     hashes, begins = _hashes(data, offsets, table(Words()))
     return hashes, begins
+
+
+@kernel()
+def _counts(data: Any, offsets: Any, folds: Any) -> Any:
+    address, t = data.ctypes.data, folds.ctypes.data
+    end = np.int64(data.shape[0])
+    counts, scratch = np.zeros(offsets.shape[0] - 1, np.int64), np.empty(_ROOM, np.uint64)
+    for d in range(counts.shape[0]):
+        i, hi = np.int64(offsets[d]), np.int64(offsets[d + 1])
+        while i < hi:
+            i, more = scan_words(address, i, hi, end, t, scratch.ctypes.data, np.int64(_ROOM))
+            counts[d] += more
+    scratch[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address
+    return counts
+
+
+def word_counts(texts: pa.Array) -> NDArray[np.int64]:
+    """The words of each text."""
+    data, offsets = buffers(texts)
+    counts: NDArray[np.int64] = _counts(data, offsets, table(Words()))
+    return counts

@@ -1,5 +1,6 @@
 """What Flesch's reading ease is made of: English words, their syllables, and sentences."""
 
+# ruff: noqa: PLR1714 - numba compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

@@ -101,7 +101,9 @@ class Pii(RowStage):
         def kernel(batch: pa.RecordBatch) -> Columns:
             texts = batch[self.text]
             found = search(texts, placeholders)
-            rewritten = {row: replaced(texts[row].as_buffer().to_pybytes(), s, given).decode() for row, s in found.items()}
+            rewritten = {
+                row: replaced(texts[row].as_buffer().to_pybytes(), s, given).decode() for row, s in found.items()
+            }
             return _columns(texts, found, rewritten)
 
         return kernel
@@ -116,7 +118,9 @@ def _columns(texts: pa.StringArray, found: dict[int, list[tuple[int, int, str]]]
     kept: Any = texts
     if rewritten:
         mask = pa.array([row in rewritten for row in rows], pa.bool_())
-        kept = pa.compute.replace_with_mask(texts, mask, pa.array([rewritten[r] for r in rows if r in rewritten], pa.string()))
+        kept = pa.compute.replace_with_mask(
+            texts, mask, pa.array([rewritten[r] for r in rows if r in rewritten], pa.string())
+        )
     every = [found.get(row, []) for row in rows]
     flat = list(itertools.chain.from_iterable(every))
     names = ("begin", "end", "kind")

@@ -51,7 +51,19 @@ NEAR_MISSES = [
     "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
     "-----BEGIN PRIVATE KEY----- without an end",
 ]
-FRAMES = ["{}", "({}).", "a {} b", "call: {}!", "今天{}天气", "“{}”", "שלום {} עולם", "👍{}👍", "line\n{}\nline", "<{}>", "é{}é"]
+FRAMES = [
+    "{}",
+    "({}).",
+    "a {} b",
+    "call: {}!",
+    "今天{}天气",
+    "“{}”",
+    "שלום {} עולם",
+    "👍{}👍",
+    "line\n{}\nline",
+    "<{}>",
+    "é{}é",
+]
 
 
 def measured(texts: list[str], **fields: Any) -> dict[str, list[Any]]:
@@ -80,7 +92,15 @@ def test_what_only_looks_like_an_identifier_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Tel: 030 123456", "telephone 12 34 56 78", "Fax 5550199", "Téléphone : 0123456", "电话：6552 9988", "هاتف 0123 4567", "Handy. 0171/1234567"],
+    [
+        "Tel: 030 123456",
+        "telephone 12 34 56 78",
+        "Fax 5550199",
+        "Téléphone : 0123456",
+        "电话：6552 9988",
+        "هاتف 0123 4567",
+        "Handy. 0171/1234567",
+    ],
 )
 def test_after_a_word_for_telephone_less_regular_numbers_count(text: str) -> None:
     digits = text[text.index(next(c for c in text if c.isdigit())) :]
