@@ -2,4 +2,8 @@
 
 import typer
 
+from pipelines.commands.learn_frequencies import frequencies
+from pipelines.commands.shared import Several
+
 learn = typer.Typer(help="Fit an artifact (a model, weights) from data; prints its id.", no_args_is_help=True)
+learn.command("frequencies", cls=Several)(frequencies)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 INTERRUPTED = 130
 
@@ -65,3 +66,22 @@ def answer(value: Any) -> None:
     """Print JSON for machines."""
     data = value.json() if hasattr(value, "json") else value
     sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+class Several(TyperCommand):
+    """A command whose repeatable options take any number of values: `--text A B --prune 0 0 1`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values."""
+        repeatable = {o for p in self.params if getattr(p, "multiple", False) for o in p.opts}
+        found: list[str] = []
+        option, values = "", 0
+        for arg in args:
+            if arg.startswith("-") and arg != "-":
+                option, values = arg if arg in repeatable else "", 0
+            elif option:
+                if values:
+                    found.append(option)
+                values += 1
+            found.append(arg)
+        return super().parse_args(ctx, found)

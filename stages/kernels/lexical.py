@@ -121,7 +121,8 @@ def _measure(data: Any, offsets: Any, folds: Any, known: Any, rarities: Any, uns
 
 
 @kernel()
-def _inserted(words: Any, values: Any, slots: int) -> tuple[Any, Any]:
+def _inserted(words: Any, values: Any) -> tuple[Any, Any]:
+    slots = slots_for(words.shape[0])
     keys, kept = np.zeros(slots, np.uint64), np.full(slots, np.nan)
     for i in range(words.shape[0]):
         slot = np.int64(words[i] & np.uint64(slots - 1))
@@ -136,7 +137,7 @@ class Rarities:
 
     def __init__(self, words: NDArray[np.uint64], nats: NDArray[np.float64], unseen: float) -> None:
         self.unseen = unseen
-        self.keys, self.nats = _inserted(words, nats, slots_for(max(len(words), 1)))
+        self.keys, self.nats = _inserted(words, nats)
 
 
 def measure_words(texts: pa.Array, rarities: Rarities | None) -> tuple[NDArray[Any], NDArray[Any]]:

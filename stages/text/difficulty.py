@@ -12,10 +12,9 @@ from pydantic import Field
 from stages.artifacts import find
 from stages.base import Columns, Example, Files, Kernel, RowStage, column
 from stages.errors import StorageError
+from stages.frequencies import FILE, KIND, read
 
 _COUNT, _SHARE = pa.int64(), pa.float64()
-#: The kind of artifact that `tamis learn frequencies` makes, and the name of its file.
-FREQUENCIES, FILE = "frequencies", "frequencies"
 ZSTD_LEVEL = 3
 
 
@@ -84,7 +83,7 @@ class Difficulty(RowStage):
         """The stage with the key of the table that its name stands for now."""
         if self.frequencies is None:
             return self
-        artifact = find(files, self.frequencies, FREQUENCIES)
+        artifact = find(files, self.frequencies, KIND)
         return self.model_copy(update={"frequencies": f"artifact:{artifact.id}", "found": artifact.key})
 
     def open(self) -> Kernel:
@@ -93,13 +92,11 @@ class Difficulty(RowStage):
 
     def open_in(self, files: Files) -> Kernel:
         """Load the table of frequencies, 16 bytes a word, and return the kernel."""
-        from stages.frequencies import read  # noqa: PLC0415 - numba is slow to import
-
         if self.frequencies is None:
             return self._kernel(None)
         if self.found is None:
             raise StorageError(f"{self.frequencies!r} was not located in this store; plan the run with its store")
-        return self._kernel(read(find(files, self.frequencies, FREQUENCIES).path(files, FILE)))
+        return self._kernel(read(find(files, self.frequencies, KIND).path(files, FILE)))
 
     def _kernel(self, rarities: Any) -> Kernel:
         from stages.kernels.arrow import ratio  # noqa: PLC0415 - numba is slow to import
