@@ -29,6 +29,7 @@ from stages.errors import SpecError, StorageError
 if TYPE_CHECKING:
     from pipelines.index.asking import Question
     from pipelines.index.commands import Banding, Storage, Taking
+    from stages.artifacts import Artifact
 
 __all__ = [
     "DEFAULT_STORE",
@@ -286,6 +287,28 @@ def index_info(index: str, *, url: str | None = None, store: str | Path | Store 
     from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
 
     return commands.info(open_store(store), index, url)
+
+
+def learn_frequencies(
+    name: str,
+    text: Sequence[str],
+    *,
+    min_count: int = 2,
+    kind: str | None = None,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Count the words of texts, for the rarity that `difficulty` measures, and keep the table under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's.
+        DataError: a path matches nothing, or there are no words.
+    """
+    from pipelines.learning import frequencies  # noqa: PLC0415 - learners load what they use
+
+    own = open_store(store, create=True)
+    return frequencies.learn_frequencies(own, name, text, min_count=min_count, kind=kind, options=options, watch=watch)
 
 
 def doctor() -> Any:

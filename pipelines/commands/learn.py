@@ -2,6 +2,7 @@
 
 import typer
 
+from pipelines.commands.learn_frequencies import frequencies
 from pipelines.commands.learn_importance import importance
 from pipelines.commands.learn_quality import quality
 from pipelines.commands.shared import Several
@@ -9,3 +10,4 @@ from pipelines.commands.shared import Several
 learn = typer.Typer(help="Fit an artifact (a model, weights) from data; prints its id.", no_args_is_help=True)
 learn.command("quality", cls=Several)(quality)
 learn.command("importance", cls=Several)(importance)
+learn.command("frequencies", cls=Several)(frequencies)

@@ -1,0 +1,1 @@
+"""Lists of words, as files; LICENSES.md names their sources and licences."""
