@@ -9,7 +9,19 @@ from pydantic import Field
 from stages.base import Column, CorpusStage, column
 from stages.chance import gumbel, mixed
 from stages.flow import Flow, Site
-from stages.selection.keys import LAST, Mask, Real, Rows, amounts, before, falling, need_some, numbers, rows_of, values_of
+from stages.selection.keys import (
+    LAST,
+    Mask,
+    Real,
+    Rows,
+    amounts,
+    before,
+    falling,
+    need_some,
+    numbers,
+    rows_of,
+    values_of,
+)
 from stages.selection.threshold import first_left_out
 
 
