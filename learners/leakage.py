@@ -8,7 +8,7 @@ import numpy as np
 
 #: A shortcut is worth a warning when it is at most this much less accurate than the classifier ...
 NEAR = 0.05
-#: ... and at least this much more accurate than always giving the most common label.
+#: ... and at least this much more accurate than always giving the most common label, or makes half as many errors.
 GAIN = 0.05
 BINS = 16
 
@@ -57,5 +57,5 @@ def warnings(accuracy: float, usual: float, shortcuts: Sequence[Shortcut]) -> li
         f"{s.name} alone tells {s.accuracy:.1%} of the held-out documents apart and the classifier {accuracy:.1%}: it may "
         f"have learned the {s.name} and not the quality, so give every class texts of the same {s.name}s"
         for s in shortcuts
-        if s.accuracy >= accuracy - NEAR and s.accuracy >= usual + GAIN
+        if s.accuracy >= accuracy - NEAR and s.accuracy >= usual + min(GAIN, (1 - usual) / 2) > usual
     ]

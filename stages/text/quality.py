@@ -44,6 +44,7 @@ class Quality(RowStage):
     """
 
     kind: Literal["quality"] = "quality"
+    pinned: ClassVar = ("found", "facts")
     writes: ClassVar = pa.schema(
         [
             column("p_high", pa.float64(), "1", better="higher", doc="probability of the high class"),

@@ -226,6 +226,14 @@ def test_a_source_that_has_one_class_is_found_out() -> None:
     assert leakage.warnings(0.7, 0.65, [found]) == []
 
 
+def test_a_shortcut_that_makes_half_the_errors_is_warned_of_where_one_label_is_rare():
+    whole = leakage.Shortcut("source", 1.0)
+
+    assert len(leakage.warnings(0.987, 0.979, [whole])) == 1
+    assert leakage.warnings(0.987, 0.979, [leakage.Shortcut("length", 0.98)]) == []
+    assert leakage.warnings(1.0, 1.0, [whole]) == []
+
+
 def test_lengths_fall_into_bins_of_equally_many() -> None:
     seen, held_out = leakage.lengths(list(range(1_600)), [0, 800, 10_000])
 
