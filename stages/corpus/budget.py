@@ -9,7 +9,19 @@ from pydantic import Field
 from stages.base import Column, CorpusStage, column
 from stages.chance import gumbel, mixed
 from stages.flow import Flow, Site
-from stages.selection.keys import LAST, Mask, Real, Rows, amounts, before, falling, need_some, numbers, rows_of, values_of
+from stages.selection.keys import (
+    LAST,
+    Mask,
+    Real,
+    Rows,
+    amounts,
+    before,
+    falling,
+    need_some,
+    numbers,
+    rows_of,
+    values_of,
+)
 from stages.selection.threshold import first_left_out
 
 
@@ -62,7 +74,10 @@ class Budget(CorpusStage):
     def program(self, flow: Flow) -> None:
         """Find where the budget ends, and hold every document against it."""
         rows = flow.at("shards", "rows", self.offer, to="shards")
-        lacking = {self.by: rows.counts["documents_without_score"], self.count: rows.counts["documents_without_count"]}
+        lacking = {
+            self.by: rows.counts.get("documents_without_score", 0),
+            self.count: rows.counts.get("documents_without_count", 0),
+        }
         need_some(self.kind, rows.rows, lacking)
         flow.settle(self.answer, rows, first_left_out(flow, rows, self.amount))
 
