@@ -74,7 +74,10 @@ class Budget(CorpusStage):
     def program(self, flow: Flow) -> None:
         """Find where the budget ends, and hold every document against it."""
         rows = flow.at("shards", "rows", self.offer, to="shards")
-        lacking = {self.by: rows.counts["documents_without_score"], self.count: rows.counts["documents_without_count"]}
+        lacking = {
+            self.by: rows.counts.get("documents_without_score", 0),
+            self.count: rows.counts.get("documents_without_count", 0),
+        }
         need_some(self.kind, rows.rows, lacking)
         flow.settle(self.answer, rows, first_left_out(flow, rows, self.amount))
 

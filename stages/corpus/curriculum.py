@@ -80,7 +80,7 @@ class Curriculum(CorpusStage):
     def program(self, flow: Flow) -> None:
         """Rank by difficulty, place into phases, sort by phase and chance, bring home."""
         offered = flow.at("shards", "rows", self.offer, to="shards")
-        unknown = offered.counts["documents_without_difficulty"]
+        unknown = offered.counts.get("documents_without_difficulty", 0)
         need_some(self.kind, offered.rows - unknown, {self.by: unknown})
         rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")

@@ -79,7 +79,7 @@ class Mixture(CorpusStage):
     def program(self, flow: Flow) -> None:
         """Add up domains, rank documents within them, share out, bring home."""
         offered = flow.at("shards", "rows", self.offer, to="shards")
-        without = (offered.counts[f"documents_without_{what}"] for what in ("domain", "count"))
+        without = (offered.counts.get(f"documents_without_{what}", 0) for what in ("domain", "count"))
         need_some(self.kind, offered.rows, dict(zip((self.by, self.count), without, strict=True)))
         rows = scattered(flow, offered)
         sums = flow.at("partitions", "sum", summed, rows, to="one")
