@@ -117,6 +117,8 @@ def parse(data: Bytes, name: str) -> Model:
     """
     from stages.kernels.fasttext_lines import entries  # noqa: PLC0415 - numba is slow to import
 
+    data = np.asarray(data).view(np.ndarray)
+    data.setflags(write=False)  # one type for the kernels, wherever the bytes are from
     reader = _Reader(data, name)
     if reader.one("<i4") != MAGIC or (version := reader.one("<i4")) not in VERSIONS:
         raise broken(name, "it does not begin like one")

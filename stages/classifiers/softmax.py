@@ -92,7 +92,7 @@ def projected(model: Model) -> NDArray[np.float32]:
     """What each row of the input gives each label: (rows of the kernels, labels)."""
     from stages.kernels.line_logits import products  # noqa: PLC0415 - numba is slow to import
 
-    output = np.array(model.output)
+    output = np.array(model.output, np.float64)
     table = np.empty((model.row_count, len(output)), np.float32)
     for first in range(0, model.row_count, BLOCK):
         rows = np.array(model.rows(first, min(first + BLOCK, model.row_count)))

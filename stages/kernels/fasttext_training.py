@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.kernels.fasttext_lines import _break_width, _is_end, _is_label, rows_of
 from stages.kernels.line_logits import _stripped
-from stages.kernels.peek import kernel, u8
+from stages.kernels.peek import copy, inner, kernel, u8
 from stages.kernels.utf8 import span_hash
 
 
@@ -60,7 +60,7 @@ def count_words(text: Any, offsets: Any, spaces: Any, prefix: Any) -> tuple[Any,
     return begins[there], ends[there], counts[there], total
 
 
-@kernel()
+@inner()
 def _grown(keys: Any, begins: Any, ends: Any, counts: Any) -> tuple[Any, Any, Any, Any]:
     slots = 2 * keys.shape[0]
     new_keys, new_counts = np.zeros(slots, np.uint64), np.zeros(slots, np.int64)
@@ -90,9 +90,9 @@ def line_rows(text: Any, offsets: Any, lines: tuple[Any, ...], rows: Any, words:
         )  # fmt: skip
         if total + n > every.shape[0]:
             more = np.empty(max(2 * every.shape[0], total + n), np.int32)
-            more[:total] = every[:total]
+            copy(more, 0, every, 0, total)
             every = more
-        every[total : total + n] = rows[:n]
+        copy(every, total, rows, 0, n)
         total += n
         starts[d + 1] = total
     return every[:total].copy(), starts, read
@@ -129,7 +129,8 @@ def descend(
             n = starts[d + 1] - starts[d]
             if n:
                 _forward(rows, starts[d], starts[d + 1], input_, output, hidden, p)
-                gradient[:] = 0
+                for k in range(dim):
+                    gradient[k] = 0
                 for c in range(labels):
                     step = now * ((np.float32(1) if c == targets[d] else np.float32(0)) - p[c])
                     for k in range(dim):
@@ -148,11 +149,12 @@ def descend(
     return bool(np.isfinite(output).all())
 
 
-@kernel()
+@inner()
 def _forward(rows: Any, first: int, last: int, input_: Any, output: Any, hidden: Any, p: Any) -> None:
     """The mean of a line's rows, and the softmax of what the output makes of it."""
     dim, labels = input_.shape[1], output.shape[0]
-    hidden[:] = 0
+    for k in range(dim):
+        hidden[k] = 0
     for i in range(first, last):
         row = input_[rows[i]]
         for k in range(dim):

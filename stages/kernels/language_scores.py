@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.kernels.fasttext_lines import rows_of
-from stages.kernels.peek import kernel
+from stages.kernels.peek import inner, kernel
 
 _LEAST = np.float32(np.log(1e-5))
 
@@ -43,7 +43,8 @@ def languages(
         )  # fmt: skip
         if n == 0 or not filled:
             continue
-        hidden[:] = 0
+        for k in range(dim):
+            hidden[k] = 0
         for i in range(n):
             row = input_[rows[i]]
             for k in range(dim):
@@ -56,11 +57,12 @@ def languages(
     return best, p_best, p_chosen, known
 
 
-@kernel()
+@inner()
 def _walk(hidden: Any, output: Any, tree: Any, scores: Any, chosen: int) -> tuple[int, float, float]:
     """The best label, its probability, that of `chosen`. Children come before their parents, so one pass down is enough."""
     labels = tree.shape[0] + 1
-    scores[:] = -np.inf
+    for k in range(2 * labels):
+        scores[k] = -np.inf
     scores[2 * labels - 2] = 0
     for node in range(2 * labels - 2, labels - 1, -1):
         score = scores[node]

