@@ -77,7 +77,11 @@ def main() -> None:
     stage = Decontaminate.model_validate({"sets": {"eval": {"texts": chosen}}})
     kernel = stage.open()
     batch = pa.RecordBatch.from_pydict({"text": texts})
-    figure(f"decontaminate, {len(chosen)} items of 20 words", size / seconds(lambda: measure(stage, kernel, batch)), "MB/s/core")
+    figure(
+        f"decontaminate, {len(chosen)} items of 20 words",
+        size / seconds(lambda: measure(stage, kernel, batch)),
+        "MB/s/core",
+    )
     points = fixed(np.random.default_rng(0).standard_normal((CELL, 256)))
     figure(f"farthest first, a cell of {CELL}", CELL / seconds(lambda: farthest_first(points), 2), "documents/s")
 
