@@ -8,6 +8,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -149,6 +150,7 @@ def _counted(
     waiting = [n for n, record in enumerate(records) if record is None]
     watch.step("count", len(tasks) - len(waiting), len(tasks))
     if waiting:
+        _compile(engine, learning.features, watch)
         done = len(tasks) - len(waiting)
         for outcome in engine().each([tasks[n] for n in waiting]):
             if outcome.failure is not None:
@@ -164,6 +166,18 @@ def _counted(
         total.cpu_seconds += record["cpu_seconds"]
         total.peak_memory_bytes = max(total.peak_memory_bytes, record["peak_memory_bytes"])
     return total
+
+
+def _compile(engine: Callable[[], Engine], features: Features, watch: Watch) -> None:
+    """Compile the kernel once on this machine, before work fans out."""
+    from stages.kernels.cache import is_ready  # noqa: PLC0415 - only where something may need compiling
+    from stages.kernels.warm import compile_kinds  # noqa: PLC0415 - the same
+
+    if features.hash == "fast" and not is_ready(KIND):
+        watch.say("compiling the kernel that hashes n-grams")
+        for outcome in engine().each([partial(compile_kinds, (KIND,))]):
+            if outcome.failure is not None:
+                raise failed("compiling the kernel that hashes n-grams", outcome, None)
 
 
 def _extremes(

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel
+from stages.kernels.peek import copy, inner, kernel
 from stages.kernels.sketch_tokens import SEED, finish, step
 from stages.kernels.wordpunct_classes import classes
 from stages.kernels.wordpunct_tokens import GAP, end_token, scan_tokens
@@ -43,8 +43,7 @@ class Hashed:
 @inner()
 def _grown(values: Any, used: int, room: int) -> Any:
     larger = np.empty(room, np.int32)
-    for i in range(used):
-        larger[i] = values[i]
+    copy(larger, 0, values, 0, used)
     return larger
 
 
@@ -93,8 +92,7 @@ def _hash_all(data: Any, offsets: Any, block: Any, ngrams: int, buckets: int) ->
             if n + count * ngrams > found.shape[0]:
                 found = _grown(found, n, 2 * found.shape[0])
             n = _fill(tokens, have, count, ngrams, np.uint64(buckets), found, n)
-            for k in range(count, have):
-                tokens[k - count] = tokens[k]
+            copy(tokens, 0, tokens, count, have - count)
             have -= count
         begins[d + 1], counts[d] = n, total
     tokens[0] = 0  # its last use is here: numba frees an array after that, whoever still holds the address

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel
+from stages.kernels.peek import copy, inner, kernel
 from stages.kernels.shingles import compose, mixed, multipliers
 from stages.kernels.sketch_folds import ALONE, MARK, SEPARATOR, SKIPPED, Folding, table
 from stages.kernels.sketch_tokens import fold_at
@@ -72,8 +72,7 @@ class Found:
 
 @inner()
 def _grown(values: Any, used: int, larger: Any) -> Any:
-    for i in range(used):
-        larger[i] = values[i]
+    copy(larger, 0, values, 0, used)
     return larger
 
 
@@ -278,8 +277,7 @@ def _find_all(
             base = starts[count]
             for k in range(count, have + 1):
                 starts[k - count], places[k - count], tokens[k - count] = starts[k] - base, places[k], tokens[k]
-            for k in range(base, used):
-                words[k - base] = words[k]
+            copy(words, 0, words, base, used - base)
             used, have = used - base, have - count
             hashed = have
             if 2 * used > words.shape[0]:  # else what is kept would be moved for every few bytes that are read

@@ -121,6 +121,18 @@ def _span_removal() -> None:
     _row(SpanRemoval(of="twins"), **{"twins.spans": spans})
 
 
+def _decontaminate() -> None:
+    from stages.text.decontaminate import Decontaminate  # noqa: PLC0415 - the same
+
+    _row(Decontaminate.model_validate({"sets": {"mats": {"texts": [_TEXT]}}, "ngram": 3}))
+
+
+def _importance() -> None:
+    from stages.kernels.hashed_ngrams import hashed_ngrams  # noqa: PLC0415 - the same
+
+    hashed_ngrams(pa.array(_TEXTS), 2, 10_000, "fast")
+
+
 def _near_duplicates() -> None:
     from stages.corpus.near_duplicates import NearDuplicates  # noqa: PLC0415 - the same
     from stages.text.minhash import Minhash  # noqa: PLC0415 - the same
@@ -193,6 +205,8 @@ KINDS: Mapping[str, Callable[[], None]] = {
     "substring_duplicates": _substring_duplicates,
     "fingerprints": _fingerprints,
     "span_removal": _span_removal,
+    "decontaminate": _decontaminate,
+    "importance": _importance,
     "embedding": _embedding,
     "language": _language,
     "quality": _quality,
@@ -203,5 +217,6 @@ FAMILIES = (
     ("minhash", "near_duplicates", "paragraphs", "index_matches"),
     ("substring_duplicates", "fingerprints", "span_removal"),
     ("language", "quality"),
+    ("decontaminate", "importance"),
     ("embedding",),
 )

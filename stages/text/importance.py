@@ -29,7 +29,7 @@ class Importance(RowStage):
 
     Weights are null for documents of fewer than `min_tokens` tokens, which the paper leaves out.
 
-    Source: Xie et al. 2023, Data selection for language models via importance resampling, arXiv:2302.03169. Memory: four
+    Source: Xie et al. 2023, Data selection for language models via importance resampling, arXiv:2302.03169. Memory: twelve
     bytes for each n-gram of the batch. With the hash `sha256` (the authors') some forty times slower.
 
     Raises:

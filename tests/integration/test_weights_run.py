@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.api import documents, learn_importance, plan, run
@@ -121,6 +122,29 @@ def test_a_run_keeps_evaluation_sets_out_and_depends_on_no_cutting(mill, tmp_pat
     assert sorted(r["spread.round"] for r in rows.values() if r["spread.cluster"] == 0) == list(
         range(1, next(r["spread.cluster_size"] for r in rows.values() if r["spread.cluster"] == 0) + 1)
     )
+
+
+def test_a_budget_by_priority_is_importance_resampling(mill, tmp_path):
+    store = tmp_path / "store"
+    learn_importance("like-wanted", learning(mill), store=store, options=LOCAL)
+    weights, quiz = (spec(mill)["measure"][name] for name in ("weights", "quiz"))
+    budget = {"kind": "budget", "by": "weights.priority", "count": "weights.tokens", "amount": 300, "seed": 1}
+    chosen = {**spec(mill), "measure": {"weights": weights, "quiz": quiz}, "select": budget}
+
+    done = run(chosen, store=store, options=LOCAL)
+
+    table = pa.Table.from_batches(documents(done["run"], ["id", "weights.priority", "weights.tokens"], store=store))
+    rows = sorted(table.to_pylist(), key=lambda row: -row["weights.priority"])
+    sound = [row for row in rows if row["id"] not in {"5", "21"}]
+    total, expected = 0, set()
+    for row in sound:
+        total += row["weights.tokens"]
+        if total > 300:
+            break
+        expected.add(row["id"])
+    files = [pq.read_table(file, columns=["id"]) for file in Path(done["export"]).glob("*.parquet")]
+    assert set(pa.concat_tables(files)["id"].to_pylist()) == expected
+    assert 5 < len(expected) < 20
 
 
 def test_a_changed_set_and_new_weights_change_their_steps_alone(mill, tmp_path):
