@@ -1,0 +1,63 @@
+"""Nested mappings as short lists of named quantities, each written by what its name says it is."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.quantities import duration, size, value
+from pipelines.visible import one_line
+
+#: Names that mean more than they say.
+_NAMES = {"seconds": "on the clock", "cpu_seconds": "processor time", "peak_memory_bytes": "peak memory", "bytes": "size"}
+_INTERVAL = {"value", "low", "high"}
+_CHARACTERS = 160
+
+Row = tuple[str, str]
+
+
+def groups(mapping: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
+    """Titled lists of (name, quantity): what is no mapping first, without a title, then one list for each mapping."""
+    plain: list[Row] = []
+    titled: list[tuple[str, list[Row]]] = []
+    for name, given in mapping.items():
+        if isinstance(given, Mapping) and not _is_interval(given):
+            rows = list(_rows(given, ""))
+            titled.append((_words(name), rows or [("", "nothing")]))
+        else:
+            plain.append((_words(name), quantity(name, given)))
+    return ([("", plain)] if plain else []) + titled
+
+
+def quantity(name: str, given: Any) -> str:
+    """A value in words, with the unit that its name tells: bytes, seconds."""
+    if isinstance(given, Mapping):
+        if _is_interval(given):
+            return f"{value(given['value'])} ({value(given['low'])} to {value(given['high'])})"
+        return one_line(json.dumps(given, ensure_ascii=False), _CHARACTERS)
+    if isinstance(given, list):
+        if any(isinstance(part, (Mapping, list)) for part in given):
+            return one_line(json.dumps(given, ensure_ascii=False), _CHARACTERS)
+        return one_line(", ".join(quantity("", part) for part in given), _CHARACTERS) or "none"
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        if name == "bytes" or name.endswith("_bytes"):
+            return size(given)
+        if name == "seconds" or name.endswith("_seconds"):
+            return duration(given)
+    return one_line(value(given), _CHARACTERS)
+
+
+def _rows(mapping: Mapping[str, Any], above: str) -> Iterator[Row]:
+    for name, given in mapping.items():
+        own = f"{above}{_words(name)}"
+        if isinstance(given, Mapping) and not _is_interval(given) and given:
+            yield from _rows(given, f"{own} · ")
+        else:
+            yield own, quantity(name, given) if given != {} else "none"
+
+
+def _is_interval(given: Mapping[str, Any]) -> bool:
+    return given.keys() == _INTERVAL
+
+
+def _words(name: str) -> str:
+    return _NAMES.get(name, name.removesuffix("_bytes").removesuffix("_seconds").replace("_", " "))
