@@ -22,6 +22,7 @@ from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
 from pipelines.spec import Spec
 from pipelines.store import Store
 from pipelines.view import RunView
+from stages.artifacts import PREFIX
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
 
@@ -163,17 +164,38 @@ def status(run: str, *, store: str | Path | Store | None = None) -> dict[str, An
 
 
 def report(run: str, *, store: str | Path | Store | None = None) -> tuple[str, str]:
-    """A finished run's report as an HTML page and as JSON text.
+    """The report of a finished run, or of `artifact:NAME`, as an HTML page and as JSON text.
 
     Raises:
-        StorageError: the run has not finished.
+        SpecError: there is no such run or artifact.
+        StorageError: the run has not finished, or the artifact's record is damaged.
     """
+    if run.startswith(PREFIX):
+        return _learned(run, store)
     seen = view(run, store=store)
     from pipelines.report import write  # noqa: PLC0415 - readers load what they use
 
     write(seen)
     page, numbers = (seen.store.get(f"runs/{seen.run}/report.{kind}") for kind in ("html", "json"))
     return page.decode(), numbers.decode()
+
+
+def _learned(reference: str, store: str | Path | Store | None) -> tuple[str, str]:
+    import json  # noqa: PLC0415 - only what is learned is written here
+
+    from pipelines.report import learned  # noqa: PLC0415 - readers load what they use
+
+    found = learned.collect(open_store(store), reference)
+    return learned.render(found), json.dumps(found, ensure_ascii=False, indent=2)
+
+
+def artifacts(*, store: str | Path | Store | None = None) -> pa.Table:
+    """The artifacts of a store by name: the newest's id, kind, what it is, when it was named, and what is wrong with it."""
+    from pipelines.artifacts import listed  # noqa: PLC0415 - readers load what they use
+
+    fields = [(name, pa.string()) for name in ("name", "id", "kind", "what")]
+    schema = pa.schema([*fields, ("created", pa.float64()), ("problem", pa.string())])
+    return pa.Table.from_pylist(listed(open_store(store)), schema)
 
 
 def write_file(path: Path, text: str) -> None:

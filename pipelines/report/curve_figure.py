@@ -16,6 +16,8 @@ NARROW, WIDE = (332, 262), (490, 320)
 _LETTER = 6.6  # mean width of one in a label, in pixels
 _TOP, _FLOOR, _RIGHT = 26.0, 42.0, 12.0
 _COLOURS = 6
+#: Numbers along an axis, about.
+_TICKS = 6
 #: More points than this are drawn without dots.
 _DOTTED = 40
 #: Points that are drawn of a longer series, evenly chosen.
@@ -40,9 +42,7 @@ def curve_figure(curve: Curve, *, wide: bool) -> Markup:
 
 
 def legend(curve: Curve) -> list[tuple[Markup, str]]:
-    """A sample of each line of a curve, and its name; none where there is nothing to tell apart."""
-    if len(curve.series) < 2 and not curve.reliability:  # noqa: PLR2004 - one line needs no name
-        return []
+    """A sample of each line of a curve, and its name."""
     found = [(_sample(class_of(curve, n), dotted=True), s.name) for n, s in enumerate(curve.series)]
     return [*found, (_sample("ideal", dotted=False), "perfectly calibrated")] if curve.reliability else found
 
@@ -79,15 +79,15 @@ def _plot(points: list[Point], curve: Curve, width: float, height: float) -> _Pl
     if curve.reliability and 0 <= min(xs + ys) and max(xs + ys) <= 1:
         xs, ys = [0.0, 1.0], [0.0, 1.0]
     y = Axis.around(ys, height - _FLOOR, _TOP)
-    left = 10 + _LETTER * max(len(written(t)) for t in y.ticks(5) or [y.low])
+    left = 10 + _LETTER * max(len(written(t)) for t in y.ticks(_TICKS) or [y.low])
     return _Plot(Axis.around(xs, left, width - _RIGHT, may_be_log=not curve.reliability), y)
 
 
 def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Markup]:
     """Lines, numbers and names of the axes."""
     x, y, floor = plot.x, plot.y, height - _FLOOR
-    parts = [tag("line", x1=x.start, x2=x.end, y1=y.at(t), y2=y.at(t), class_="grid") for t in y.ticks(5)]
-    for t in y.ticks(5):
+    parts = [tag("line", x1=x.start, x2=x.end, y1=y.at(t), y2=y.at(t), class_="grid") for t in y.ticks(_TICKS)]
+    for t in y.ticks(_TICKS):
         parts.append(tag("text", written(t), x=x.start - 6, y=y.at(t) + 4, text_anchor="end", class_="tick"))
     parts.append(tag("line", x1=x.start, x2=x.end, y1=floor, y2=floor, class_="axis"))
     for t in x.ticks(5):

@@ -22,7 +22,7 @@ def groups(mapping: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
     for name, given in mapping.items():
         if isinstance(given, Mapping) and not _is_interval(given):
             rows = list(_rows(given, ""))
-            titled.append((_words(name), rows or [("", "nothing")]))
+            titled.append((_words(name), rows or [("none", "")]))
         else:
             plain.append((_words(name), quantity(name, given)))
     return ([("", plain)] if plain else []) + titled
