@@ -15,7 +15,7 @@ import typer
 
 from pipelines import api
 from pipelines.cli_index import index
-from pipelines.commands.artifacts import ARTIFACT, artifacts, report_artifact
+from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.learn import learn
 from pipelines.commands.shared import (
     Address,
@@ -28,6 +28,7 @@ from pipelines.commands.shared import (
     interruptible,
 )
 from pipelines.run import Options
+from stages.artifacts import PREFIX
 from stages.errors import SpecError, TamisError
 
 app = typer.Typer(
@@ -223,7 +224,7 @@ def report(
 
     Example: [bold]tamis report web-en --out report.html[/bold] or [bold]tamis report artifact:hq[/bold]
     """
-    if run.startswith(ARTIFACT):
+    if run.startswith(PREFIX):
         report_artifact(run, out, store, as_json=as_json)
         return
     html, numbers = api.report(run, store=store)

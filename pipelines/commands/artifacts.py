@@ -7,9 +7,6 @@ from pathlib import Path
 from pipelines import api
 from pipelines.commands.shared import AsJson, StorePath, show
 
-#: How a reference to an artifact begins.
-ARTIFACT = api.PREFIX
-
 
 def artifacts(store: StorePath = api.DEFAULT_STORE, as_json: AsJson = False) -> None:
     """List what was learned and is kept in a store: names, the newest id of each, its kind and what it is.

@@ -34,12 +34,10 @@ class Axis:
             return cls(low, high, start, end, logarithmic=True)
         width = high - low
         near = max(abs(low), abs(high))
-        if width > max(_NARROW * near, _TINY):
-            room = _PADDING * width
-        else:
-            room = 0.05 * near if near > _TINY else 0.5
+        alone = 0.05 * near if near > _TINY else 0.5
+        room = _PADDING * width if width > max(_NARROW * near, _TINY) else alone
         first = max(0.0, low - room) if low >= 0 else low - room
-        last = min(1.0, high + room) if 0 <= low and high <= 1 else high + room
+        last = min(1.0, high + room) if low >= 0 and high <= 1 else high + room
         return cls(first, last, start, end)
 
     def at(self, number: float) -> float:

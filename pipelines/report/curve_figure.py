@@ -76,7 +76,7 @@ def _plot(points: list[Point], curve: Curve, width: float, height: float) -> _Pl
         return None
     ys = [y for p in known for y in p[1:] if y is not None]
     xs = [p[0] for p in known]
-    if curve.reliability and 0 <= min(xs + ys) and max(xs + ys) <= 1:
+    if curve.reliability and min(xs + ys) >= 0 and max(xs + ys) <= 1:
         xs, ys = [0.0, 1.0], [0.0, 1.0]
     y = Axis.around(ys, height - _FLOOR, _TOP)
     left = 10 + _LETTER * max(len(written(t)) for t in y.ticks(_TICKS) or [y.low])
@@ -87,8 +87,9 @@ def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Marku
     """Lines, numbers and names of the axes."""
     x, y, floor = plot.x, plot.y, height - _FLOOR
     parts = [tag("line", x1=x.start, x2=x.end, y1=y.at(t), y2=y.at(t), class_="grid") for t in y.ticks(_TICKS)]
-    for t in y.ticks(_TICKS):
-        parts.append(tag("text", written(t), x=x.start - 6, y=y.at(t) + 4, text_anchor="end", class_="tick"))
+    parts += [
+        tag("text", written(t), x=x.start - 6, y=y.at(t) + 4, text_anchor="end", class_="tick") for t in y.ticks(_TICKS)
+    ]
     parts.append(tag("line", x1=x.start, x2=x.end, y1=floor, y2=floor, class_="axis"))
     for t in x.ticks(5):
         parts.append(tag("line", x1=x.at(t), x2=x.at(t), y1=floor, y2=floor + 4, class_="axis"))

@@ -8,7 +8,12 @@ from pipelines.quantities import duration, size, value
 from pipelines.visible import one_line
 
 #: Names that mean more than they say.
-_NAMES = {"seconds": "on the clock", "cpu_seconds": "processor time", "peak_memory_bytes": "peak memory", "bytes": "size"}
+_NAMES = {
+    "seconds": "on the clock",
+    "cpu_seconds": "processor time",
+    "peak_memory_bytes": "peak memory",
+    "bytes": "size",
+}
 _INTERVAL = {"value", "low", "high"}
 _CHARACTERS = 160
 
@@ -30,20 +35,23 @@ def groups(mapping: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
 
 def quantity(name: str, given: Any) -> str:
     """A value in words, with the unit that its name tells: bytes, seconds."""
-    if isinstance(given, Mapping):
-        if _is_interval(given):
-            return f"{value(given['value'])} ({value(given['low'])} to {value(given['high'])})"
-        return one_line(json.dumps(given, ensure_ascii=False), _CHARACTERS)
-    if isinstance(given, list):
-        if any(isinstance(part, (Mapping, list)) for part in given):
-            return one_line(json.dumps(given, ensure_ascii=False), _CHARACTERS)
-        return one_line(", ".join(quantity("", part) for part in given), _CHARACTERS) or "none"
     if isinstance(given, (int, float)) and not isinstance(given, bool):
-        if name == "bytes" or name.endswith("_bytes"):
-            return size(given)
-        if name == "seconds" or name.endswith("_seconds"):
-            return duration(given)
-    return one_line(value(given), _CHARACTERS)
+        return _measured(name, given)
+    if isinstance(given, Mapping) and _is_interval(given):
+        shown = f"{value(given['value'])} ({value(given['low'])} to {value(given['high'])})"
+    elif isinstance(given, list) and not any(isinstance(part, (Mapping, list)) for part in given):
+        shown = ", ".join(map(value, given)) or "none"
+    elif isinstance(given, (Mapping, list)):
+        shown = json.dumps(given, ensure_ascii=False)
+    else:
+        shown = value(given)
+    return one_line(shown, _CHARACTERS)
+
+
+def _measured(name: str, given: float) -> str:
+    if name == "bytes" or name.endswith("_bytes"):
+        return size(given)
+    return duration(given) if name == "seconds" or name.endswith("_seconds") else value(given)
 
 
 def _rows(mapping: Mapping[str, Any], above: str) -> Iterator[Row]:

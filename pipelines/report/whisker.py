@@ -39,7 +39,7 @@ def whisker(number: float | None, low: float | None, high: float | None, label: 
 def _ends(numbers: list[float]) -> tuple[float, float]:
     """From 0 to 1 where all numbers are in it, or its tenth at either end; else from 0 to round numbers."""
     low, high = min(numbers), max(numbers)
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         return (0.0, 0.1) if high <= 0.1 else (0.9, 1.0) if low >= 0.9 else (0.0, 1.0)  # noqa: PLR2004 - a tenth
     first = -nice(-low) if low < -_TINY else 0.0
     last = nice(high) if high > _TINY else 0.0

@@ -45,9 +45,15 @@ FULL: dict[str, Any] = {
             "x": "labels",
             "y": "accuracy",
             "series": [
-                {"name": "entropy", "points": [[50, 0.84, 0.8, 0.87], [100, 0.91, 0.89, 0.93], [400, 0.95, 0.94, 0.96]]},
+                {
+                    "name": "entropy",
+                    "points": [[50, 0.84, 0.8, 0.87], [100, 0.91, 0.89, 0.93], [400, 0.95, 0.94, 0.96]],
+                },
                 {"name": "margin", "points": [[50, 0.83, 0.79, 0.86], [100, None, None, None], [400, 0.95]]},
-                {"name": "k-center", "points": [[50, 0.8, 0.75, 0.84], [100, 0.88, 0.86, 0.9], [400, 0.94, 0.92, 0.95]]},
+                {
+                    "name": "k-center",
+                    "points": [[50, 0.8, 0.75, 0.84], [100, 0.88, 0.86, 0.9], [400, 0.94, 0.92, 0.95]],
+                },
                 {"name": "random", "points": [[50, 0.79, 0.74, 0.83], [100, 0.86, 0.83, 0.88], [400, 0.92, 0.9, 0.93]]},
             ],
         },
@@ -55,7 +61,9 @@ FULL: dict[str, Any] = {
             "title": "reliability on held-out documents",
             "x": "mean probability of 'ham'",
             "y": "share that is 'ham'",
-            "series": [{"name": "platt", "points": [[0.02, 0.05, 0.01, 0.24], [0.5, 0.4, 0.2, 0.64], [0.99, 1.0, 0.94, 1.0]]}],
+            "series": [
+                {"name": "platt", "points": [[0.02, 0.05, 0.01, 0.24], [0.5, 0.4, 0.2, 0.64], [0.99, 1.0, 0.94, 1.0]]}
+            ],
         },
         {
             "title": f"Growth {HOSTILE}",
@@ -65,7 +73,11 @@ FULL: dict[str, Any] = {
         },
     ],
     "likes": [
-        {"text": "The sieve lets the fine flour through and keeps the bran.", "score": 0.9999999885, "where": "a.jsonl:3"},
+        {
+            "text": "The sieve lets the fine flour through and keeps the bran.",
+            "score": 0.9999999885,
+            "where": "a.jsonl:3",
+        },
         {"text": "篩は細かい粉を通し、ふすまを残す。🌾", "score": 0.98, "where": "篩.jsonl:17", "label": "ham"},
         {"text": "المنخل يمرر الدقيق الناعم ويحتفظ بالنخالة.", "score": 0.97, "where": "ملف:2"},
     ],

@@ -127,7 +127,9 @@ def test_markup_from_a_card_is_text_on_the_page(page):
         assert not [a for a in attributes if a.startswith("on") or a in ("style", "src", "action")], tag
         assert attributes.get("href", "#").startswith("#")
     assert "{{7*7}}" in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6  # warning, metric, curve, series, hate, place, oracle
+    assert (
+        page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
+    )  # warning, metric, curve, series, hate, place, oracle
 
 
 def test_characters_of_a_card_that_cannot_be_seen_are_named(page):
@@ -172,7 +174,10 @@ ODD = [
     {"metrics": [{"value": 1}], "curves": "none", "likes": [1, 2], "cost": 7, "data": ["a"]},
     {"curves": [{"series": []}, 3], "warnings": "one", "what": 4},
     {"curves": [{"series": [{"name": "s", "points": [[1], [1, 2, 3]]}]}]},
-    {"curves": [{"title": "t", "series": [{"name": "s", "points": [[1, None]]}]}], "settings": {"a": {"b": {"c": [1, {}]}}}},
+    {
+        "curves": [{"title": "t", "series": [{"name": "s", "points": [[1, None]]}]}],
+        "settings": {"a": {"b": {"c": [1, {}]}}},
+    },
     {"metrics": [{"name": "m", "value": 10**400}], "likes": [], "hates": None},
     {"curves": [{"title": "reliability", "series": [{"name": "s", "points": [[-5, 3], [2, 9]]}]}]},
     {},
@@ -197,10 +202,24 @@ def test_a_field_that_is_no_list_of_metrics_is_shown_among_what_else_the_learner
 
 
 def test_quantities_are_written_by_their_names():
-    mapping = {"bytes": 2_396_545, "peak_memory_bytes": 336_109_568, "seconds": 75.0, "labels": ["a", "b"], "skipped": {}}
+    mapping = {
+        "bytes": 2_396_545,
+        "peak_memory_bytes": 336_109_568,
+        "seconds": 75.0,
+        "labels": ["a", "b"],
+        "skipped": {},
+    }
     nested = {"share": {"value": 0.5, "low": 0.25, "high": None}, "spent": {"deep": {"usd": 0.04}}, "points": [[1, 2]]}
     assert groups({**mapping, "all": nested}) == [
-        ("", [("size", f"2.4{N}MB"), ("peak memory", f"336{N}MB"), ("on the clock", f"1{N}min 15{N}s"), ("labels", "a, b")]),
+        (
+            "",
+            [
+                ("size", f"2.4{N}MB"),
+                ("peak memory", f"336{N}MB"),
+                ("on the clock", f"1{N}min 15{N}s"),
+                ("labels", "a, b"),
+            ],
+        ),
         ("skipped", [("none", "")]),
         ("all", [("share", "0.5 (0.25 to –)"), ("spent · deep · usd", "0.04"), ("points", "[[1, 2]]")]),
     ]
@@ -214,7 +233,7 @@ def test_the_direction_of_liking_is_read_off_the_scores():
 
 
 def test_a_score_that_is_nearly_one_is_not_called_one():
-    assert [score(x) for x in (0.9999999885, 1.0, 0.98765, None)] == [">0.9999", "1", "0.9876", "–"]
+    assert [score(x) for x in (0.9999999885, 1.0, 0.98765, None)] == [">0.9999", "1", "0.9877", "–"]
 
 
 def test_random_is_drawn_as_the_control_and_the_others_keep_their_colours():
