@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines import spec as specs
-from pipelines.api_learning import learn_importance, learn_quality
+from pipelines.api_learning import learn_frequencies, learn_importance, learn_quality
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -23,17 +23,18 @@ from pipelines.run import run as run_spec
 from pipelines.runs import FINISHED, RunFolder, find_run, last_event, list_runs
 from pipelines.spec import Spec
 from pipelines.store import Store
+from stages.artifacts import PREFIX
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
     from pipelines.index.asking import Question
     from pipelines.index.commands import Banding, Storage, Taking
-    from stages.artifacts import Artifact
 
 __all__ = [
     "DEFAULT_STORE",
     "Options",
+    "artifacts",
     "as_spec",
     "doctor",
     "documents",
@@ -43,6 +44,7 @@ __all__ = [
     "index_info",
     "index_query",
     "index_remove",
+    "learn_frequencies",
     "learn_importance",
     "learn_quality",
     "open_store",
@@ -176,17 +178,38 @@ def status(run: str, *, store: str | Path | Store | None = None) -> dict[str, An
 
 
 def report(run: str, *, store: str | Path | Store | None = None) -> tuple[str, str]:
-    """A finished run's report as an HTML page and as JSON text.
+    """The report of a finished run, or of `artifact:NAME`, as an HTML page and as JSON text.
 
     Raises:
-        StorageError: the run has not finished.
+        SpecError: there is no such run or artifact.
+        StorageError: the run has not finished, or the artifact's record is damaged.
     """
+    if run.startswith(PREFIX):
+        return _learned(run, store)
     seen = view(run, store=store)
     from pipelines.report import write  # noqa: PLC0415 - readers load what they use
 
     write(seen)
     page, numbers = (seen.store.get(f"runs/{seen.run}/report.{kind}") for kind in ("html", "json"))
     return page.decode(), numbers.decode()
+
+
+def _learned(reference: str, store: str | Path | Store | None) -> tuple[str, str]:
+    import json  # noqa: PLC0415 - only what is learned is written here
+
+    from pipelines.report import learned  # noqa: PLC0415 - readers load what they use
+
+    found = learned.collect(open_store(store), reference)
+    return learned.render(found), json.dumps(found, ensure_ascii=False, indent=2)
+
+
+def artifacts(*, store: str | Path | Store | None = None) -> pa.Table:
+    """The artifacts of a store by name: the newest's id, kind, what it is, when it was named, and what is wrong with it."""
+    from pipelines.artifacts import listed  # noqa: PLC0415 - readers load what they use
+
+    fields = [(name, pa.string()) for name in ("name", "id", "kind", "what")]
+    schema = pa.schema([*fields, ("created", pa.float64()), ("problem", pa.string())])
+    return pa.Table.from_pylist(listed(open_store(store)), schema)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -287,28 +310,6 @@ def index_info(index: str, *, url: str | None = None, store: str | Path | Store 
     from pipelines.index import commands  # noqa: PLC0415 - readers load what they use
 
     return commands.info(open_store(store), index, url)
-
-
-def learn_frequencies(
-    name: str,
-    text: Sequence[str],
-    *,
-    min_count: int = 2,
-    kind: str | None = None,
-    store: str | Path | Store | None = None,
-    options: Options | None = None,
-    watch: Watch | None = None,
-) -> "Artifact":
-    """Count the words of texts, for the rarity that `difficulty` measures, and keep the table under a name.
-
-    Raises:
-        SpecError: the name cannot be an artifact's.
-        DataError: a path matches nothing, or there are no words.
-    """
-    from pipelines.learning import frequencies  # noqa: PLC0415 - learners load what they use
-
-    own = open_store(store, create=True)
-    return frequencies.learn_frequencies(own, name, text, min_count=min_count, kind=kind, options=options, watch=watch)
 
 
 def doctor() -> Any:

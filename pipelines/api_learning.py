@@ -1,5 +1,6 @@
 """Learning from Python: the calls of `tamis learn` and `tamis label`, as `pipelines.api` gives them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +51,25 @@ def learn_importance(
     from pipelines.learning import importance  # noqa: PLC0415 - learners load what they use
 
     return importance.learn_importance(open_store(store, create=True), name, learning, options=options, watch=watch)
+
+
+def learn_frequencies(
+    name: str,
+    text: Sequence[str],
+    *,
+    min_count: int = 2,
+    kind: str | None = None,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Count the words of texts, for the rarity that `difficulty` measures, and keep the table under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's.
+        DataError: a path matches nothing, or there are no words.
+    """
+    from pipelines.learning import frequencies  # noqa: PLC0415 - learners load what they use
+
+    own = open_store(store, create=True)
+    return frequencies.learn_frequencies(own, name, text, min_count=min_count, kind=kind, options=options, watch=watch)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pipelines.commit import Attempt
 from pipelines.store import Store
-from stages.artifacts import NAME, Artifact, artifact_key, commit_path, load, version_path
-from stages.errors import SpecError
+from stages.artifacts import NAME, Artifact, artifact_key, commit_path, load, names, version_path
+from stages.errors import SpecError, StorageError
 from stages.fingerprint import file_digest
 from stages.versions import newest
 
@@ -55,10 +55,40 @@ def keep(
     return load(store, name, wanted)
 
 
+def listed(store: Store) -> list[dict[str, Any]]:
+    """Every name that has a version, sorted: its newest artifact's id, kind and what it is, and when it was named.
+
+    `created` is in seconds since 1970, and null where the store does not tell (S3). A damaged artifact is listed with what
+    is wrong as its `problem`; otherwise that is null.
+    """
+    return [{"name": name, **_entry(store, name)} for name in names(store)]
+
+
+def _entry(store: Store, name: str) -> dict[str, Any]:
+    try:
+        path = version_path(name, _newest(store, name))
+        artifact = load(store, name, str(store.get_json(path)["key"]))
+    except StorageError as error:
+        return {**dict.fromkeys(("id", "kind", "what", "created")), "problem": error.message}
+    what = artifact.card.get("what")
+    return {
+        "id": artifact.id,
+        "kind": artifact.kind,
+        "what": what if isinstance(what, str) else None,
+        "created": round(store.local(path).stat().st_mtime, 3) if store.is_local else None,
+        "problem": None,
+    }
+
+
+def _newest(store: Store, name: str) -> int:
+    """The number of a name's newest version, 0 where it has none."""
+    return newest(lambda n: store.size(version_path(name, n)) is not None)
+
+
 def _name(store: Store, name: str, wanted: str) -> None:
     """Make the artifact the newest version, unless it is already."""
     while True:
-        number = newest(lambda n: store.size(version_path(name, n)) is not None)
+        number = _newest(store, name)
         if number and store.get_json(version_path(name, number))["key"] == wanted:
             return
         if store.create_json(version_path(name, number + 1), {"key": wanted}):

@@ -15,6 +15,7 @@ import typer
 
 from pipelines import api
 from pipelines.cli_index import index
+from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.learn import learn
 from pipelines.commands.shared import (
     Address,
@@ -27,6 +28,7 @@ from pipelines.commands.shared import (
     interruptible,
 )
 from pipelines.run import Options
+from stages.artifacts import PREFIX
 from stages.errors import SpecError, TamisError
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(index, name="index")
 app.add_typer(learn, name="learn")
+app.command()(artifacts)
 
 
 class Fate(StrEnum):
@@ -207,7 +210,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
 
 @app.command()
 def report(
-    run: RunName,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, prefix or spec's name; or artifact:NAME.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the page (.html) or its numbers (.json) here.")
     ] = None,
@@ -216,8 +219,14 @@ def report(
 ) -> None:
     """Write the report: one self-contained page, readable on a phone and in dark mode; the same numbers as JSON.
 
-    Example: [bold]tamis report web-en --out report.html[/bold]
+    A run's page is in its folder of the store. The page of an artifact (what it likes, what it hates, its curves) goes to
+    --out, or to NAME-KEY.html in the current folder.
+
+    Example: [bold]tamis report web-en --out report.html[/bold] or [bold]tamis report artifact:hq[/bold]
     """
+    if run.startswith(PREFIX):
+        report_artifact(run, out, store, as_json=as_json)
+        return
     html, numbers = api.report(run, store=store)
     if as_json:
         sys.stdout.write(numbers + "\n")

@@ -69,8 +69,8 @@ def artifact_key(kind: str, identity: Mapping[str, Any], sha256: Mapping[str, st
     return key({"kind": kind, "identity": dict(identity), "files": dict(sha256)})
 
 
-def find(files: Files, reference: str, kind: str) -> Artifact:
-    """The artifact that a spec names, which must be of that kind.
+def find(files: Files, reference: str, kind: str | None = None) -> Artifact:
+    """The artifact that a spec names, which must be of that kind (None: of any).
 
     Raises:
         SpecError: the reference is none, there is no such artifact, or it is of another kind.
@@ -78,20 +78,30 @@ def find(files: Files, reference: str, kind: str) -> Artifact:
     """
     name, pinned = _parsed(reference)
     found = None
-    if pinned is None and (number := newest(lambda n: is_there(files, version_path(name, n)))):
-        found = load(files, name, str(_json(files, version_path(name, number))["key"]))
+    if pinned is None and (wanted := newest_key(files, name)):
+        found = load(files, name, wanted)
     elif pinned is not None and is_there(files, commit_path(name, pinned)):
         found = load(files, name, pinned)
     if found is None:
         known = names(files)
         hint = did_you_mean(name, known) if known else "; fit one with: tamis learn"
         raise SpecError(f"the store has no artifact {reference.removeprefix(PREFIX)!r}{hint}", artifact=reference)
-    if found.kind != kind:
+    if kind is not None and found.kind != kind:
         raise SpecError(
             f"{reference!r} is an artifact of kind {found.kind!r} where one of kind {kind!r} is needed; name another",
             artifact=reference,
         )
     return found
+
+
+def newest_key(files: Files, name: str) -> str | None:
+    """The key of a name's newest version, or None where the name has none.
+
+    Raises:
+        StorageError: the version is damaged.
+    """
+    number = newest(lambda n: is_there(files, version_path(name, n)))
+    return str(_json(files, version_path(name, number))["key"]) if number else None
 
 
 def _parsed(reference: str) -> tuple[str, str | None]:

@@ -55,13 +55,13 @@ def page(report: dict[str, Any]) -> str:
     """The HTML page of a report."""
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("report.css", "report.js"))
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
-            policy=_policy(style, script),
+            policy=policy(style, script),
             funnel=funnel(report),
             failing=_failing_columns(report),
             table_rows=TABLE_ROWS,
@@ -116,8 +116,9 @@ def _failing_columns(report: dict[str, Any]) -> dict[str, list[str]]:
 
 
 @functools.cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates whose every string is made visible and escaped, with the filters and drawings that pages share."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -125,7 +126,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": quantities.count,
         "size": quantities.size,
         "duration": quantities.duration,
@@ -134,7 +135,7 @@ def _environment() -> Environment:
         "one_line": one_line,
         "yaml": lambda v: yaml.safe_dump(v, sort_keys=False, allow_unicode=True, width=100),
     }
-    environment.globals |= {
+    made.globals |= {
         "share": quantities.share,
         "rate": quantities.rate,
         "bar": bar,
@@ -145,14 +146,13 @@ def _environment() -> Environment:
         "reason_id": reason_id,
         "counted": counted,
     }
-    return environment
+    return made
 
 
-def _policy(style: str, script: str) -> str:
-    """The content security policy: this style and this script, no network, no forms."""
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
-    )
+def policy(style: str, script: str | None = None) -> str:
+    """The content security policy: this style and this script (None: no script), no network, no forms."""
+    scripts = "" if script is None else f"script-src {_hash(script)}; "
+    return f"default-src 'none'; style-src {_hash(style)}; {scripts}base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:

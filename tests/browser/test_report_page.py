@@ -1,81 +1,17 @@
 """The report in a real browser: on a phone and a desk, light and dark, on paper, with and without a mouse."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WIDTHS = (320, 380, 768, 1280)
-
-
-def _program():
-    return shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-def _install():
-    """Install Debian's browser where that is possible, as in CI."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return
-    for command in (
-        ["update", "-qq"],
-        ["install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-noto-core"],
-    ):
-        done = subprocess.run(["apt-get", *command], capture_output=True, timeout=240, check=False)
-        if done.returncode:
-            return
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
-    if _program() is None:
-        _install()
-    if _program() is None:
-        pytest.skip("no browser: install Debian's chromium")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=_program(), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
 def address(finished_run):
     return Path(f"{finished_run.store.url}/runs/{finished_run.run}/report.html").resolve().as_uri()
-
-
-@pytest.fixture
-def opened(browser, address):
-    """Open the report in a window of some width and colour scheme; gives the page and what went wrong on it."""
-    contexts = []
-
-    def show(width, scheme="light", **options):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
-        contexts.append(context)
-        page = context.new_page()
-        wrong = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: None if request.url == address else wrong.append(request.url))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.goto(address)
-        return page, wrong
-
-    yield show
-    for context in contexts:
-        context.close()
 
 
 def channels(page, expression):
