@@ -103,7 +103,7 @@ class Totals:
     @classmethod
     def of(cls, statistics: Sequence[Mapping[str, Array]], settings: Settings) -> "Totals":
         """Sum what the partitions counted and estimate the discounts."""
-        total = [sum(s[f"statistics{k}"] for s in statistics) for k in range(1, settings.order + 1)]
+        total = [sum(np.asarray(s[f"statistics{k}"]) for s in statistics) for k in range(1, settings.order + 1)]
         found = [discounts_of(t[2:6]) for t in total]
         return cls(
             np.array([FALLBACK_4 if d is None else d for d in found], np.float32),
