@@ -5,7 +5,6 @@ model is kept. A process holds the n-grams of one shard or of one partition (abo
 frequent word), and the words of the vocabulary.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -255,16 +254,18 @@ class _Work:
         store, folder = self._place.store, self._place.folder
         record = committed(store, folder, name)
         if record is not None and not intact(store, record):
-            store.delete(record_path(folder, name))
+            self._delete(name, record)
             return None
         return record
 
     def sweep(self) -> None:
         """Delete the files of all rounds."""
         for name, record in self._records:
-            store = self._place.store
-            with contextlib.suppress(OSError):
-                for file in record["files"]:
-                    store.delete(file["path"])
-                store.delete(record_path(self._place.folder, name))
+            self._delete(name, record)
+
+    def _delete(self, name: str, record: Record) -> None:
+        """Delete a record, and then the files that it names."""
+        self._place.store.delete(record_path(self._place.folder, name))
+        for file in record["files"]:
+            self._place.store.delete(file["path"])
 
