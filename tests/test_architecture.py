@@ -19,7 +19,7 @@ VAGUE = {"utils", "util", "helpers", "helper", "common", "core", "misc", "tools"
 #: A kernel is one loop over the bytes, and numba takes flat arguments.
 KERNELS = ROOT / "stages" / "kernels"
 #: A command's parameters are its options.
-COMMANDS = (ROOT / "pipelines" / "cli.py", ROOT / "pipelines" / "cli_index.py")
+COMMANDS = (*(ROOT / "pipelines").glob("cli*.py"), *(ROOT / "pipelines" / "commands").glob("*.py"))
 #: The process boundaries: the command line and the entries of worker processes.
 BOUNDARIES = {"pipelines/cli.py", "pipelines/worker.py", "pipelines/nursery.py", "pipelines/engine_ray.py"}
 TEXT_SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".md", ".txt", ".cfg", ".html", ".css", ".js", ".j2", ".json", ""}

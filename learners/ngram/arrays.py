@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Array]:
         length = int.from_bytes(file.read(8), "little")
         facts = json.loads(file.read(length))
     first = -(-(8 + length) // _ALIGNED) * _ALIGNED
-    whole = np.memmap(path, np.uint8, "r")
+    whole = np.asarray(np.memmap(path, np.uint8, "r"))
     found = {}
     for name, fact in facts.items():
         dtype = np.dtype(fact["dtype"])

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stages.kernels.arrow import frozen
+
 Array = NDArray[Any]
 
 #: Numbers of `<unk>`, `<s>`, `</s>`, and the first of an ordinary word.
@@ -90,7 +92,7 @@ def scattered(ids: Array, order: int, starts: Array) -> dict[str, Array]:
     """The n-grams of a shard with their counts, partition after partition; `ends` is where each partition ends."""
     from stages.kernels.ngram_counts import count_ngrams  # noqa: PLC0415 - loads numba
 
-    words, counts = count_ngrams(ids, order)
+    words, counts = count_ngrams(frozen(ids), order)
     part = part_of(words[:, -1], starts)
     rows = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=len(starts)))
@@ -102,7 +104,7 @@ def part_of(words: Array, starts: Array) -> NDArray[np.uint16]:
     return (np.searchsorted(starts, words, side="right") - 1).astype(np.uint16)
 
 
-def merged(pieces: Sequence[tuple[Array, Array]], order: int, vocabulary: int) -> tuple[Array, Array]:
+def merged(pieces: Sequence[tuple[Array, Array]], vocabulary: int) -> tuple[Array, Array]:
     """The different n-grams of a partition and their counts, by last word, then by the one before, and so on."""
     words = np.concatenate([w for w, _ in pieces])
     counts = np.concatenate([c for _, c in pieces])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from learners.ngram.counting import BOS, EOS, FIRST, part_of
 from learners.ngram.settings import FALLBACK, Settings
+from stages.kernels.arrow import frozen
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -32,7 +33,7 @@ def adjusted(words: Array, counts: Array, settings: Settings, *, first: bool, la
     from stages.kernels.ngram_counts import adjust  # noqa: PLC0415 - loads numba
 
     order = settings.order
-    sizes, row, adjusted_counts, raw, parent = adjust(words, counts)
+    sizes, row, adjusted_counts, raw, parent = adjust(frozen(np.ascontiguousarray(words)), frozen(counts))
     found: dict[str, Array] = {}
     for k in range(1, order + 1):
         at = k % order  # the highest order comes first
@@ -103,7 +104,7 @@ class Totals:
     @classmethod
     def of(cls, statistics: Sequence[Mapping[str, Array]], settings: Settings) -> "Totals":
         """Sum what the partitions counted and estimate the discounts."""
-        total = [sum(np.asarray(s[f"statistics{k}"]) for s in statistics) for k in range(1, settings.order + 1)]
+        total = [np.sum([s[f"statistics{k}"] for s in statistics], axis=0) for k in range(1, settings.order + 1)]
         found = [discounts_of(t[2:6]) for t in total]
         return cls(
             np.array([FALLBACK_4 if d is None else d for d in found], np.float32),
@@ -183,7 +184,7 @@ def contexts(own: Mapping[str, Array], order: int, pieces: Sequence[tuple[Array,
     table = own[f"words{order - 1}"]
     place = words[:, 0].astype(np.int64) - int(table[0, 0]) if order == 2 and len(table) else None  # noqa: PLR2004 - a bigram
     if place is None:
-        place = find_rows(np.ascontiguousarray(table), words)
+        place = find_rows(frozen(np.ascontiguousarray(table)), frozen(words))
     assert not len(place) or place.min() >= 0, "every context is an n-gram of the order below"
     size = len(table)
 

@@ -24,7 +24,9 @@ class Settings:
         given = self.prune or (0,)
         shown = " ".join(map(str, given))
         if len(given) > self.order:
-            raise SpecError(f"--prune {shown} names {len(given)} orders, and the model has {self.order}; leave some out")
+            raise SpecError(
+                f"--prune {shown} names {len(given)} orders, and the model has {self.order}; leave some out"
+            )
         if any(a > b for a, b in zip((0, *given), given, strict=False)):
             raise SpecError(
                 f"--prune {shown} decreases or is negative, and then longer n-grams would outlive their parts; "

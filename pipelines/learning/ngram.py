@@ -80,8 +80,8 @@ class Learning:
 
 
 class _Task(Protocol):
-    place: Place
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self) -> Record: ...
 
@@ -205,10 +205,7 @@ class _Work:
         partitions = range(vocabulary["partitions"])
         own = self._each(
             "adjusted counts",
-            [
-                Adjusted(self._place, f"adjusted-{p}", self._settings, p, tuple(counts), vocabulary)
-                for p in partitions
-            ],
+            [Adjusted(self._place, f"adjusted-{p}", self._settings, p, tuple(counts), vocabulary) for p in partitions],
         )
         totals = Totals.of([record["statistics"] for record in own], self._settings)
         contexts = self._each(
@@ -268,4 +265,3 @@ class _Work:
         self._place.store.delete(record_path(self._place.folder, name))
         for file in record["files"]:
             self._place.store.delete(file["path"])
-

@@ -109,7 +109,7 @@ def card(
     """The card of a model."""
     counts = {f"{k}-grams": n for k, n in enumerate(totals.kept, 1)}
     discounts = {str(k): [round(float(d), 6) for d in one[1:]] for k, one in enumerate(totals.discounts, 1)}
-    data: dict[str, Any] = {"text": texts.json() | {k: facts[k] for k in ("words", "sentences")}}
+    data: dict[str, Any] = {"text": texts.json() | {k: facts[k] for k in ("documents", "words", "sentences")}}
     if held is not None:
         data["held out"] = held.json()
     elif not asked.seen:
@@ -145,7 +145,12 @@ def _metrics(asked: Scored) -> list[dict[str, Any]]:
     ]
     return [
         *found,
-        {"name": f"unknown words, {which}", "value": asked.unknown / int(asked.tokens.sum()), "unit": "1", "better": "lower"},
+        {
+            "name": f"unknown words, {which}",
+            "value": asked.unknown / int(asked.tokens.sum()),
+            "unit": "1",
+            "better": "lower",
+        },
     ]
 
 

@@ -1,10 +1,10 @@
 """The rounds of learning an n-gram model on an engine: each task reads what tasks before it committed.
 
-    WordsOf      a shard       -> its words by number, and which words those are
-    CountsOf     a shard       -> its n-grams with counts, by partition of the last word
-    Adjusted     a partition   -> n-grams of all orders with adjusted counts
-    ContextsOf   a partition   -> backoffs of its n-grams, and shares of the n-grams whose contexts are here
-    Lines        a partition   -> probabilities, lines of an ARPA file, keys of a table
+WordsOf      a shard       -> its words by number, and which words those are
+CountsOf     a shard       -> its n-grams with counts, by partition of the last word
+Adjusted     a partition   -> n-grams of all orders with adjusted counts
+ContextsOf   a partition   -> backoffs of its n-grams, and shares of the n-grams whose contexts are here
+Lines        a partition   -> probabilities, lines of an ARPA file, keys of a table
 """
 
 import time
@@ -22,11 +22,12 @@ from learners.ngram import arrays
 from learners.ngram.counting import merged, numbered, scattered
 from learners.ngram.estimating import Totals, adjusted, contexts, interpolated, routes, unigram_shares
 from learners.ngram.settings import Settings
-from pipelines.chance import draw
 from pipelines.commit import Attempt, Record
 from pipelines.passes import peak_memory_bytes
 from pipelines.shards import Shard, batches
 from pipelines.store import Store
+from stages.chance import draw
+from stages.kernels.arrow import frozen
 from stages.ngrams.reading import Reading
 
 Array = NDArray[Any]
@@ -53,7 +54,12 @@ class Place:
         return pq.read_table(self.store.local(path))
 
     def commit(
-        self, name: str, found: Mapping[str, Array], facts: Mapping[str, Any], began: float, words: pa.Table | None = None
+        self,
+        name: str,
+        found: Mapping[str, Array],
+        facts: Mapping[str, Any],
+        began: float,
+        words: pa.Table | None = None,
     ) -> Record:
         """Commit arrays, and words where there are any, under a name; `began` is the processor time of the start."""
         with Attempt(self.store, self.folder, name, durable=False) as attempt:
@@ -149,12 +155,14 @@ class Adjusted:
             found = self.place.arrays(record)
             rows = span(found["ends"], self.partition)
             pieces.append((found["words"][rows], found["counts"][rows]))
-        words, counts = merged(pieces, self.settings.order, len(vocabulary["hashes"]))
+        words, counts = merged(pieces, len(vocabulary["hashes"]))
         del pieces
         last = self.partition == len(starts) - 1
         made = adjusted(words, counts, self.settings, first=self.partition == 0, last=last)
         statistics = {k: v.tolist() for k, v in made.items() if k.startswith("statistics")}
-        return self.place.commit(self.name, made | routes(made, self.settings, starts), {"statistics": statistics}, began)
+        return self.place.commit(
+            self.name, made | routes(made, self.settings, starts), {"statistics": statistics}, began
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +219,9 @@ class Lines:
         found: dict[str, Array] = {}
         for k, made in enumerate(interpolated(own, shares, backoffs, self.totals), 1):
             found[f"lines{k}"] = lines_of(
-                made.words, made.logs, made.backoffs, vocabulary["data"], vocabulary["offsets"]
+                *map(frozen, (made.words, made.logs, made.backoffs, vocabulary["data"], vocabulary["offsets"]))
             )
-            found |= {f"keys{k}": keys_of(made.words, vocabulary["hashes"]), f"logs{k}": made.logs}
+            found |= {f"keys{k}": keys_of(frozen(made.words), frozen(vocabulary["hashes"])), f"logs{k}": made.logs}
             found[f"backoffs{k}"] = made.backoffs if len(made.backoffs) else np.zeros(len(made.logs), np.float32)
         return self.place.commit(self.name, found, {}, began)
 
@@ -240,6 +248,6 @@ def written(place: Place, lines: list[Record], totals: Totals, into: Path) -> No
         for k in range(1, len(totals.kept) + 1):
             file.write(b"\\%d-grams:\n" % k)
             for record in lines:
-                file.write(memoryview(np.ascontiguousarray(place.arrays(record)[f"lines{k}"])))
+                file.write(place.arrays(record)[f"lines{k}"].data)
             file.write(b"\n")
         file.write(b"\\end\\\n")

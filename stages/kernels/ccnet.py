@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.kernels import cache
-from stages.kernels.arrow import buffers
+from stages.kernels.arrow import buffers, frozen
 from stages.kernels.peek import kernel, u8
 
 #: CCNet's map of punctuation; its full-width digit one never gets here, because digits become 0 before.
@@ -29,7 +29,7 @@ PUNCTUATION = {
     "–": "-", "—": " - ", "．": ". ", "～": "~", "’": "'", "…": "...", "━": "-", "〈": "<", "〉": ">", "【": "[",
     "】": "]", "％": "%", "►": "-",
 }  # fmt: skip
-_CONTROL = {c: None for c in (*range(32), *range(127, 160))}
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _DIGIT = re.compile(r"\d")
 _SIGMA = "Σ"
 #: Characters that are themselves, and those that `slow` is for, among the entries of the table.
@@ -120,7 +120,7 @@ def normalized(texts: pa.StringArray) -> pa.StringArray:
     """
     texts = pc.utf8_trim(texts, _WHITE)
     data, offsets = buffers(texts)
-    content, ends, left = _normalize(data, offsets, *tables())
+    content, ends, left = _normalize(data, offsets, *map(frozen, tables()))
     found = pa.Array.from_buffers(
         pa.string(), len(texts), [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(content)]
     )

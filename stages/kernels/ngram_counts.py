@@ -1,5 +1,6 @@
 """N-grams of numbered words: counting them, ordering them by their ends, adjusting their counts, finding contexts."""
 
+# ruff: noqa: SIM110 - numba compares faster in a loop
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

@@ -6,6 +6,7 @@ follow from each other. Texts are scored a block of words at a time and an order
 do not wait for each other, and their slots are fetched ahead.
 """
 
+# ruff: noqa: PLR0917, PLR1714 - numba takes positions, and compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 

@@ -3,6 +3,7 @@
 A word is known by the 64-bit hash of its bytes. `<s>`, `</s>` and `<unk>` in a text count as white space.
 """
 
+# ruff: noqa: PLR1714, SIM109 - numba compares faster than it searches
 # numba infers the types of its integers and tuples, which mypy takes for Python's
 # mypy: ignore-errors
 
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.kernels.arrow import buffers
+from stages.kernels.arrow import buffers, frozen
 from stages.kernels.peek import inner, kernel, u8
 from stages.kernels.utf8 import span_hash
 
@@ -154,7 +155,7 @@ class Numbering:
         hashes, spans, reserved = _split(data, offsets)
         self.reserved += reserved
         self._make_room(len(hashes))
-        numbers, first = _number(hashes, self._keys, self._numbers, self.known)
+        numbers, first = _number(frozen(hashes), self._keys, self._numbers, self.known)
         self.known += len(first)
         self._hashes.append(hashes[first])
         self._words.append(_taken(data, spans[first]))
@@ -172,7 +173,7 @@ class Numbering:
             size *= 2
         if size > len(self._keys):
             keys, numbers = np.zeros(size, np.uint64), np.zeros(size, np.uint32)
-            _insert(self._keys, self._numbers, keys, numbers)
+            _insert(frozen(self._keys), frozen(self._numbers), keys, numbers)
             self._keys, self._numbers = keys, numbers
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import DataError
+from stages.kernels.arrow import frozen
 from stages.ngrams.table import Rows, Table
 
 _HEADER = re.compile(rb"\s*\\data\\\s*\n((?:ngram\s+\d+\s*=\s*\d+\s*\n)+)\s*")
@@ -67,7 +68,7 @@ def _sections(path: Path, data: NDArray[np.uint8], place: int, counts: list[int]
         if title is None or int(title[1]) != order:
             raise _cut(path, f"the section \\{order}-grams: is not where it should be")
         place += title.end()
-        keys, logs, backoffs, rows, place = read_lines(data, place, len(data), order, wanted)
+        keys, logs, backoffs, rows, place = read_lines(frozen(data), place, len(data), order, wanted)
         if rows < wanted:
             raise _cut(path, f"it names {wanted} {order}-grams and has {rows}")
         yield keys, logs, backoffs

@@ -1,9 +1,9 @@
 """Named ways of making lines of words out of a text, for n-gram models: what a model learned is what it must be asked.
 
-    plain      the text as it is; every line is a sentence, a blank one too (what lmplz reads of the same file)
-    document   the text as it is in one line: line breaks are spaces
-    ccnet      stripped, lower case, no accents, digits 0, punctuation mapped, no control characters, line breaks among
-               them: the whole document is one line (Wenzek et al. 2020, arXiv:1911.00359)
+plain      the text as it is; every line is a sentence, a blank one too (what lmplz reads of the same file)
+document   the text as it is in one line: line breaks are spaces
+ccnet      stripped, lower case, no accents, digits 0, punctuation mapped, no control characters, line breaks among
+           them: the whole document is one line (Wenzek et al. 2020, arXiv:1911.00359)
 """
 
 import unicodedata

@@ -43,7 +43,9 @@ def opened(path: Path) -> "Table | KenLM":
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
-        raise DataError(f"the model {str(path)!r} cannot be read ({error}); name a file that is there", path=str(path)) from error
+        raise DataError(
+            f"the model {str(path)!r} cannot be read ({error}); name a file that is there", path=str(path)
+        ) from error
     if start.startswith(MAGIC):
         return Table.open(path)
     return KenLM(path) if start.startswith(b"mmap lm") else arpa.read(path)
@@ -62,7 +64,9 @@ class KenLM:
         try:
             self._model = kenlm.Model(str(path), config)
         except OSError as error:
-            raise DataError(f"kenlm cannot read {str(path)!r} ({error}); build the model again", path=str(path)) from error
+            raise DataError(
+                f"kenlm cannot read {str(path)!r} ({error}); build the model again", path=str(path)
+            ) from error
 
     def counts(self, text: bytes) -> tuple[float, int, int, int]:
         """Sum of base-10 logarithms, words, sentences, unknown words of the lines of a text."""

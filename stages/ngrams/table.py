@@ -1,7 +1,7 @@
 """The file of a table of n-grams, mapped into memory: workers of one machine share it, and opening it reads nothing.
 
-    8 bytes "tamisng1", 8 bytes little-endian length of a JSON header, the header, zeros up to a multiple of 4096,
-    then the slots (see `stages.kernels.ngram_table`)
+8 bytes "tamisng1", 8 bytes little-endian length of a JSON header, the header, zeros up to a multiple of 4096,
+then the slots (see `stages.kernels.ngram_table`)
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import DataError
+from stages.kernels.arrow import frozen
 
 MAGIC = b"tamisng1"
 PAGE = 4096
@@ -26,8 +27,8 @@ class Table:
     """N-grams of order 1 to `order` with base-10 logarithms of probabilities and backoffs."""
 
     def __init__(self, slots: NDArray[np.uint64], order: int, counts: Sequence[int]) -> None:
-        self.slots = slots
-        self.values: NDArray[np.float32] = slots.view(np.float32)
+        self.slots: NDArray[np.uint64] = frozen(slots)
+        self.values: NDArray[np.float32] = self.slots.view(np.float32)
         self.order = order
         #: N-grams of each order.
         self.counts = tuple(counts)
@@ -42,14 +43,14 @@ class Table:
         from stages.kernels.ngram_table import insert  # noqa: PLC0415 - loads numba
 
         capacity = int(sum(counts) * ROOM) + 8
-        table = cls(np.zeros(2 * capacity, np.uint64), len(counts), counts)
+        slots = np.zeros(2 * capacity, np.uint64)
         for keys, logs, backoffs in sections:
-            twice = insert(table.slots, table.values, keys, logs, backoffs)
+            twice = insert(slots, slots.view(np.float32), frozen(keys), frozen(logs), frozen(backoffs))
             if twice >= 0:
                 raise DataError(
                     "two n-grams of the model are the same or have the same 64-bit hash; remove one and build it again"
                 )
-        return table
+        return cls(slots, len(counts), counts)
 
     def write(self, path: Path) -> None:
         """Write the file; equal tables give equal bytes."""
@@ -57,7 +58,7 @@ class Table:
         head = MAGIC + len(header).to_bytes(8, "little") + header
         with path.open("wb") as file:
             file.write(head.ljust(-(-len(head) // PAGE) * PAGE, b"\0"))
-            file.write(memoryview(self.slots).cast("B"))
+            file.write(self.slots.data)
 
     @classmethod
     def open(cls, path: Path) -> "Table":

@@ -48,7 +48,9 @@ class Perplexity(RowStage):
         [
             column("nats_per_token", pa.float64(), "nats/token", better="lower", doc="low is not always good"),
             column("tokens", pa.int64(), "tokens", doc="words or pieces, and ends of sentences"),
-            column("oov_fraction", pa.float64(), "1", better="lower", doc="of the words, those that the model never saw"),
+            column(
+                "oov_fraction", pa.float64(), "1", better="lower", doc="of the words, those that the model never saw"
+            ),
         ]
     )
     examples: ClassVar = (

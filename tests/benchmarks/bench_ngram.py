@@ -14,14 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import kenlm
 import psutil
 import pyarrow as pa
 from corpora import documents, work
 from lmplz import lmplz
 
+from learners.ngram.settings import Settings
 from pipelines.api import learn_ngram
 from pipelines.learning.ngram import Learning
 from pipelines.run import Options
@@ -29,7 +31,6 @@ from stages.artifacts import Artifact
 from stages.kernels.ccnet import normalized
 from stages.ngrams.scoring import score
 from stages.ngrams.table import Table
-from learners.ngram.settings import Settings
 
 WORKERS, ORDER, FILES = 2, 5, 6
 SECONDS, BYTES, RATE = 180, 3_000_000_000, 12.0
@@ -47,14 +48,15 @@ def corpus(words: int) -> tuple[Path, Path]:
     folder, text = work() / f"ngram-{words}", work() / f"ngram-{words}.txt"
     if not text.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        files = [gzip.open(folder / f"{i}.jsonl.gz", "wt", encoding="utf-8", compresslevel=1) for i in range(FILES)]
-        with (part := text.with_suffix(".part")).open("w", encoding="utf-8", newline="\n") as lines:
+        names = [folder / f"{i}.jsonl.gz" for i in range(FILES)]
+        with ExitStack() as stack:
+            files = [stack.enter_context(gzip.open(n, "wt", encoding="utf-8", compresslevel=1)) for n in names]
+            part = text.with_suffix(".part")
+            lines = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
             for document, size in _until(words):
                 where = files[min(FILES - 1, size * FILES // words)]
                 where.write(json.dumps({"text": document}, ensure_ascii=False) + "\n")
                 lines.write(document if document.endswith("\n") else document + "\n")
-        for file in files:
-            file.close()
         part.rename(text)
     return folder, text
 
@@ -149,8 +151,6 @@ def rates(table: Table, texts: pa.StringArray) -> dict[str, float]:
 
 
 def kenlm_rate(arpa: Path, texts: pa.StringArray) -> float:
-    import kenlm
-
     config = kenlm.Config()
     config.show_progress = False
     model = kenlm.Model(str(arpa), config)
@@ -176,7 +176,14 @@ def main() -> None:
         small = words <= 10_000_000
         arpa, theirs = reference(program, text, prune) if program else (None, None)
         peer = {"theirs": round(theirs, 1), "peer": "lmplz"} if theirs else {}
-        figure(f"learn ngram, {words / 1e6:g} M words, {shown}", round(seconds, 1), "s", f"<= {SECONDS} s", holds=seconds <= SECONDS or not small, **peer)
+        figure(
+            f"learn ngram, {words / 1e6:g} M words, {shown}",
+            round(seconds, 1),
+            "s",
+            f"<= {SECONDS} s",
+            holds=seconds <= SECONDS or not small,
+            **peer,
+        )
         figure(f"memory of it, {shown}", round(most / 1e9, 2), "GB", "<= 3 GB", holds=most <= BYTES)
         kept = store / artifact.files["model.arpa"]["path"]
         if arpa is not None:
@@ -184,11 +191,26 @@ def main() -> None:
             figure(f"largest difference to lmplz, {shown}", far, "log10", f"<= {TOLERANCE:g}", holds=far <= TOLERANCE)
             arpa.unlink()
         table = Table.open(store / artifact.files["model.table"]["path"])
-        print(f"{shown}: n-grams {table.counts}, table {table.slots.nbytes / 1e6:.0f} MB, ARPA {kept.stat().st_size / 1e6:.0f} MB")
+        print(
+            f"{shown}: n-grams {table.counts}, table {table.slots.nbytes / 1e6:.0f} MB, ARPA {kept.stat().st_size / 1e6:.0f} MB"
+        )
         found = rates(table, some)
         peer = {"theirs": round(kenlm_rate(kept, some), 1), "peer": "kenlm"}
-        figure(f"perplexity, plain, {shown}", round(found["plain"], 1), "MB/s/core", f">= {RATE:g}", holds=found["plain"] >= RATE, **peer)
-        figure(f"perplexity, ccnet, {shown}", round(found["ccnet"], 1), "MB/s/core", f">= {RATE:g}", holds=found["ccnet"] >= RATE)
+        figure(
+            f"perplexity, plain, {shown}",
+            round(found["plain"], 1),
+            "MB/s/core",
+            f">= {RATE:g}",
+            holds=found["plain"] >= RATE,
+            **peer,
+        )
+        figure(
+            f"perplexity, ccnet, {shown}",
+            round(found["ccnet"], 1),
+            "MB/s/core",
+            f">= {RATE:g}",
+            holds=found["ccnet"] >= RATE,
+        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,17 @@ def lmplz(folder: Path) -> Path | None:
     home = folder / "kenlm"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation", "--no-binary", "kenlm"]
+    fetch = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-binary",
+        "kenlm",
+    ]
     try:
         subprocess.run([*fetch, "--dest", home, f"kenlm=={VERSION}"], check=True, capture_output=True)
         with tarfile.open(next(home.glob("kenlm-*.tar.gz"))) as source:
@@ -32,7 +42,9 @@ def lmplz(folder: Path) -> Path | None:
         options = ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF", "-DCMAKE_POLICY_VERSION_MINIMUM=3.5"]
         configure = ["cmake", *options, "-S", home / f"kenlm-{VERSION}", "-B", home / "build"]
         subprocess.run(configure, check=True, capture_output=True)
-        subprocess.run(["cmake", "--build", home / "build", "--target", "lmplz", "build_binary"], check=True, capture_output=True)
+        subprocess.run(
+            ["cmake", "--build", home / "build", "--target", "lmplz", "build_binary"], check=True, capture_output=True
+        )
     except (subprocess.CalledProcessError, StopIteration):
         return None
     return program if program.is_file() else None

@@ -13,6 +13,7 @@ import pyarrow as pa
 from learners.ngram import counting, estimating
 from learners.ngram.estimating import Totals, discounts_of
 from learners.ngram.settings import FALLBACK, Settings
+from stages.kernels.arrow import frozen
 from stages.kernels.ngram_text import lines_of
 from stages.kernels.ngram_words import END, Numbering, word_hash
 
@@ -61,7 +62,7 @@ def learn(texts: Sequence[str], settings: Settings, *, target: int = 10**9, shar
 
 def _partition(scattered, p, settings, starts, size):
     pieces = [(s["words"][_span(s["ends"], p)], s["counts"][_span(s["ends"], p)]) for s in scattered]
-    words, counts = counting.merged(pieces, settings.order, size)
+    words, counts = counting.merged(pieces, size)
     made = estimating.adjusted(words, counts, settings, first=p == 0, last=p == len(starts) - 1)
     return made | estimating.routes(made, settings, starts)
 
@@ -70,7 +71,9 @@ def _written(own, settings, totals, known):
     orders = range(2, settings.order + 1)
     shares = [[estimating.unigram_shares(part, totals)] for part in own]
     for part, mine in zip(own, shares, strict=True):
-        mine += [(np.empty(len(part[f"words{k}"]), np.float32), np.empty(len(part[f"words{k}"]), np.float32)) for k in orders]
+        mine += [
+            (np.empty(len(part[f"words{k}"]), np.float32), np.empty(len(part[f"words{k}"]), np.float32)) for k in orders
+        ]
     backoffs = [[] for _ in own]
     for q, k in itertools.product(range(len(own)), orders):
         rows = [part[f"route{k}"][_span(part[f"ends{k}"], q)] for part in own]
@@ -86,7 +89,10 @@ def _written(own, settings, totals, known):
     found = [estimating.interpolated(*given, totals) for given in zip(own, shares, backoffs, strict=True)]
     out = b"\\data\\\n" + b"".join(b"ngram %d=%d\n" % (k, n) for k, n in enumerate(totals.kept, 1)) + b"\n"
     for k in range(settings.order):
-        parts = [lines_of(f[k].words, f[k].logs, f[k].backoffs, known["data"], known["offsets"]) for f in found]
+        parts = [
+            lines_of(*map(frozen, (f[k].words, f[k].logs, f[k].backoffs, known["data"], known["offsets"])))
+            for f in found
+        ]
         out += b"\\%d-grams:\n" % (k + 1) + b"".join(p.tobytes() for p in parts) + b"\n"
     return out + b"\\end\\\n"
 
@@ -147,9 +153,7 @@ def _interpolated(adjusted, kept, discounts, order):
     logs["<unk>",] = backoffs[()] * uniform
     logs["<s>",] = 1.0
     chosen = {g for k in kept for g in kept[k]} | {("<unk>",), ("<s>",)}
-    return {
-        g: (min(0.0, _log(logs[g])), _log(backoffs.get(g, 1.0)) if len(g) < order else 0.0) for g in chosen
-    }
+    return {g: (min(0.0, _log(logs[g])), _log(backoffs.get(g, 1.0)) if len(g) < order else 0.0) for g in chosen}
 
 
 def _log(value):

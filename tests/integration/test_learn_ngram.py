@@ -31,7 +31,9 @@ SENTENCES = [
     "المنخل يمرر الدقيق الناعم",
     "Bran 🌾 is what the sieve keeps.",
 ]
-TEXTS = [" ".join(SENTENCES[(i * j) % 5] for j in range(1 + i % 4)) + ("\nNext line.\n" if i % 3 else "") for i in range(60)]
+TEXTS = [
+    " ".join(SENTENCES[(i * j) % 5] for j in range(1 + i % 4)) + ("\nNext line.\n" if i % 3 else "") for i in range(60)
+]
 
 
 @pytest.fixture
@@ -95,7 +97,11 @@ def test_the_card_tells_what_was_learned_and_how_it_fits_documents_that_were_hel
     words = sum(len(text.split()) for text in [*TEXTS, "end"])
     assert card["data"]["text"]["words"] == words
     assert card["data"]["held out"]["documents"] == 2
-    assert [m["name"] for m in card["metrics"]] == ["nats per token, held out", "perplexity, held out", "unknown words, held out"]
+    assert [m["name"] for m in card["metrics"]] == [
+        "nats per token, held out",
+        "perplexity, held out",
+        "unknown words, held out",
+    ]
     nats, perplexity, unknown = card["metrics"]
     assert nats["low"] < nats["value"] < nats["high"]
     assert perplexity["value"] == pytest.approx(math.exp(nats["value"]))
@@ -155,7 +161,11 @@ def test_texts_without_a_word_and_missing_files_are_refused(write_jsonl, store, 
     for learning, kind, sentence in (
         (Learning([str(blank)], Settings(2)), DataError, "there is no word in"),
         (Learning([str(tmp_path / "none*")], Settings(2)), DataError, "matches no file"),
-        (Learning([str(blank)], Settings(2), Reading("plain", tmp_path / "sp.model")), SpecError, "no SentencePiece model"),
+        (
+            Learning([str(blank)], Settings(2), Reading("plain", tmp_path / "sp.model")),
+            SpecError,
+            "no SentencePiece model",
+        ),
     ):
         with pytest.raises(kind, match=sentence):
             learn_ngram("m", learning, store=store, options=Options("local", 1))

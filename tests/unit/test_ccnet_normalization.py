@@ -10,7 +10,9 @@ from stages.ngrams.normalizations import identity, normalizer
 
 TEXTS = st.lists(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-    | st.text(st.sampled_from("Ab 1\n\t\u00a0\u3000é\u0301Σσς١—…．，「가각\U0001f389\u0085\u200b\u302e\u16ff0"), max_size=30),
+    | st.text(
+        st.sampled_from("Ab 1\n\t\u00a0\u3000é\u0301Σσς١—…．，「가각\U0001f389\u0085\u200b\u302e\u16ff0"), max_size=30
+    ),
     max_size=8,
 )
 

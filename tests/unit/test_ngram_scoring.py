@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.errors import DataError, SpecError
-from stages.kernels.ngram_words import word_hash
-from stages.kernels.utf8 import span_hash
+from stages.kernels.ngram_words import END, Numbering, word_hash
 from stages.ngrams import arpa
 from stages.ngrams.scoring import Table, opened, score
 
@@ -46,7 +45,12 @@ def reference(model, text):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(texts=st.lists(st.lists(SENTENCES | st.sampled_from(LINES).filter(lambda s: "\r" not in s), max_size=6).map("\n".join), max_size=6))
+@given(
+    texts=st.lists(
+        st.lists(SENTENCES | st.sampled_from(LINES).filter(lambda s: "\r" not in s), max_size=6).map("\n".join),
+        max_size=6,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_texts_are_scored_as_kenlm_scores_their_lines(models, name, texts):
     table, theirs, _ = models[name]
@@ -146,12 +150,20 @@ def test_an_n_gram_that_is_there_twice_is_refused():
         Table.of([rows], [2])
 
 
-@given(st.binary(max_size=40))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters=" \t\r\n\0"), min_size=1), min_size=1)
+)
 @settings(deadline=None)
-def test_the_hash_of_a_word_is_what_plain_python_computes(word):
-    data = np.frombuffer(word + b"\0" * 8, np.uint8)
+def test_the_hash_of_a_word_is_what_plain_python_computes(words):
+    numbering = Numbering()
 
-    assert span_hash(data.ctypes.data, 0, len(word)) == word_hash(word)
+    numbers = numbering.number(pa.array(words, pa.string()))
+
+    found = numbering.words()
+    assert found["word"].to_pylist() == [w.encode() for w in dict.fromkeys(words)]
+    assert found["hash"].to_pylist() == [word_hash(w.encode()) for w in dict.fromkeys(words)]
+    assert [found["word"][n].as_py().decode() for n in numbers[::2].tolist()] == words
+    assert set(numbers[1::2].tolist()) == {END}
 
 
 def test_reserved_words_of_a_text_are_white_space(models):

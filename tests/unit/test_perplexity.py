@@ -140,7 +140,9 @@ def test_models_that_do_not_fit_are_refused_in_a_sentence(fitted, store):
     refusals = {
         "is a model of 'en', and `models` names it for 'fr'": Perplexity(models={"fr": "artifact:english"}),
         "did you mean 'english'": Perplexity(model="artifact:englsh"),
-        "cannot score 'plain' ones; leave `normalization` out": Perplexity(model="artifact:lower", normalization="plain"),
+        "cannot score 'plain' ones; leave `normalization` out": Perplexity(
+            model="artifact:lower", normalization="plain"
+        ),
         "normalized by ccnet@2, and this installation": Perplexity(model="artifact:newer"),
         "which this version does not know; update tamis": Perplexity(model="artifact:odd"),
     }
