@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from stages.base import Column, Columns, Example, Files, Kernel, RowStage, column
+from stages.base import Column, Columns, Example, Files, Kernel, RowStage, Stage, column
 from stages.errors import SpecError
 from stages.ngrams import models as found_models
 from stages.ngrams.models import Found
@@ -56,7 +56,7 @@ class Perplexity(RowStage):
     examples: ClassVar = (
         Example("a b", {"nats_per_token": None, "tokens": None, "oov_fraction": None}, {"model": "artifact:web-5gram"}),
         Example(
-            {"text": "a b", "lang.code": None},
+            {"text": "a b", "lang.code": "en"},
             {"nats_per_token": None, "tokens": None, "oov_fraction": None},
             {"models": {"en": "artifact:en-5gram"}},
         ),
@@ -72,15 +72,25 @@ class Perplexity(RowStage):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if (self.model is None) == (not self.models):
+        if self.model is not None and self.models:
             raise ValueError("name either `model`, or `models` with a model for each language code")
-        if self.pieces is not None and all(map(found_models.is_artifact, self._named().values())):
+        if self.pieces is not None and self._named() and all(map(found_models.is_artifact, self._named().values())):
             raise ValueError("an artifact has its own pieces; leave `pieces` out")
         return self
 
     def _named(self) -> dict[str, str]:
         """The models by language code; one for all has the code ''."""
         return {_ONE: self.model} if self.model is not None else dict(sorted((self.models or {}).items()))
+
+    def resolve(self, steps: Mapping[str, Stage]) -> Self:
+        """The same, if it names a model."""
+        del steps
+        if not self._named():
+            raise SpecError(
+                "perplexity names no model; write `model: artifact:NAME`, which `tamis learn ngram` makes, or `models` "
+                "with one for each language code"
+            )
+        return self
 
     def parameters(self) -> dict[str, Any]:
         """Nothing: models, normalizations and pieces are artifacts."""

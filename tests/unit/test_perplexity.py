@@ -119,9 +119,7 @@ def test_a_located_step_survives_pickling(fitted, store):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "name either `model`, or `models`"),
         ({"model": "a.arpa", "models": {"en": "b.arpa"}}, "name either `model`, or `models`"),
-        ({"models": {}}, "name either `model`, or `models`"),
         ({"model": "artifact:en", "pieces": "sp.model"}, "an artifact has its own pieces"),
         ({"model": "a.arpa", "normalization": "ccnett"}, "normalization"),
     ],
@@ -129,6 +127,12 @@ def test_a_located_step_survives_pickling(fitted, store):
 def test_fields_that_contradict_each_other_are_refused(fields, sentence):
     with pytest.raises(SpecError, match=sentence):
         parse({"kind": "perplexity", **fields}, "step", "step 'ppl'")
+
+
+@pytest.mark.parametrize("stage", [Perplexity(), Perplexity(models={})])
+def test_a_step_without_a_model_is_refused_when_it_is_planned(stage):
+    with pytest.raises(SpecError, match="perplexity names no model; write `model: artifact:NAME`"):
+        stage.resolve({})
 
 
 def test_models_that_do_not_fit_are_refused_in_a_sentence(fitted, store):
@@ -179,3 +183,16 @@ def test_a_file_that_is_missing_or_cut_off_is_refused(path, tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DataError, match="cut off or damaged"):
         Perplexity(model=str(path)).open()
+
+
+@pytest.mark.parametrize("normalization", ["plain", "document", "ccnet"])
+def test_hostile_texts_are_scored_and_where_a_batch_begins_changes_nothing(path, normalization):
+    hostile = ["a" * 300_000, "a " * 100_000, "\n" * 100_000, "\0" * 100_000, "\u0301" * 100_000, "字" * 100_000, "Σ" * 9]
+    stage = Perplexity(model=str(path), normalization=normalization)
+    kernel = stage.open()
+    batch = pa.RecordBatch.from_pydict({"text": pa.array([*hostile, *TEXTS] * 2, pa.string())})
+
+    whole = measure(stage, kernel, batch)
+
+    assert whole.slice(3, 12).equals(measure(stage, kernel, batch.slice(3, 12)))
+    assert whole.slice(0, 13).equals(whole.slice(13, 13))
