@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines import spec as specs
-from pipelines.api_learning import learn_frequencies, learn_importance, learn_quality
+from pipelines.api_learning import learn_frequencies, learn_importance, learn_ngram, learn_quality
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -46,6 +46,7 @@ __all__ = [
     "index_remove",
     "learn_frequencies",
     "learn_importance",
+    "learn_ngram",
     "learn_quality",
     "open_store",
     "plan",

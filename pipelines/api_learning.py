@@ -11,6 +11,7 @@ from pipelines.store import Store
 
 if TYPE_CHECKING:
     from pipelines.learning.importance import Learning as ImportanceLearning
+    from pipelines.learning.ngram import Learning as NgramLearning
     from pipelines.learning.quality import Learning as QualityLearning
     from stages.artifacts import Artifact
 
@@ -73,3 +74,22 @@ def learn_frequencies(
 
     own = open_store(store, create=True)
     return frequencies.learn_frequencies(own, name, text, min_count=min_count, kind=kind, options=options, watch=watch)
+
+
+def learn_ngram(
+    name: str,
+    learning: "NgramLearning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Fit an n-gram model on texts (see `pipelines.learning.ngram.Learning`) and keep it under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's, or sentencepiece is missing.
+        DataError: a path matches nothing, or there are no words.
+    """
+    from pipelines.learning import ngram  # noqa: PLC0415 - learners load what they use
+
+    return ngram.learn_ngram(open_store(store, create=True), name, learning, options=options, watch=watch)

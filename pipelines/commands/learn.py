@@ -4,6 +4,7 @@ import typer
 
 from pipelines.commands.learn_frequencies import frequencies
 from pipelines.commands.learn_importance import importance
+from pipelines.commands.learn_ngram import ngram
 from pipelines.commands.learn_quality import quality
 from pipelines.commands.shared import Several
 
@@ -11,3 +12,4 @@ learn = typer.Typer(help="Fit an artifact (a model, weights) from data; prints i
 learn.command("quality", cls=Several)(quality)
 learn.command("importance", cls=Several)(importance)
 learn.command("frequencies", cls=Several)(frequencies)
+learn.command("ngram", cls=Several)(ngram)

@@ -159,6 +159,17 @@ def _index_matches() -> None:
     band_keys(np.ascontiguousarray(signatures), 14, 8)
 
 
+def _perplexity() -> None:
+    import numpy as np  # noqa: PLC0415 - the same
+
+    from stages.kernels.ccnet import normalized  # noqa: PLC0415 - the same
+    from stages.ngrams.scoring import score  # noqa: PLC0415 - the same
+    from stages.ngrams.table import Table  # noqa: PLC0415 - the same
+
+    row = (np.ones(1, np.uint64), np.zeros(1, np.float32), np.zeros(1, np.float32))
+    score(Table.of([row], [1]), normalized(pa.array(_TEXTS)))
+
+
 def _embedding() -> None:
     if find_spec("tokenizers") is None:  # then there is no embedding here either
         return
@@ -210,6 +221,7 @@ KINDS: Mapping[str, Callable[[], None]] = {
     "embedding": _embedding,
     "language": _language,
     "quality": _quality,
+    "perplexity": _perplexity,
 }
 #: Kinds whose kernels share functions, which are compiled once where one process takes them in turn; longest first.
 FAMILIES = (
@@ -219,4 +231,5 @@ FAMILIES = (
     ("language", "quality"),
     ("decontaminate", "importance"),
     ("embedding",),
+    ("perplexity",),
 )
