@@ -51,7 +51,7 @@ def keep(
                 with attempt.file(f".{role}") as into:
                     shutil.copyfile(path, into)
             attempt.commit({"kind": kind, "identity": dict(identity), "roles": list(files), "card": dict(card)})
-    _name(store, name, wanted)
+    make_newest(store, name, wanted)
     return load(store, name, wanted)
 
 
@@ -85,8 +85,8 @@ def _newest(store: Store, name: str) -> int:
     return newest(lambda n: store.size(version_path(name, n)) is not None)
 
 
-def _name(store: Store, name: str, wanted: str) -> None:
-    """Make the artifact the newest version, unless it is already."""
+def make_newest(store: Store, name: str, wanted: str) -> None:
+    """Make the artifact with that key the newest version of its name, unless it is already."""
     while True:
         number = _newest(store, name)
         if number and store.get_json(version_path(name, number))["key"] == wanted:

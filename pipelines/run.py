@@ -79,6 +79,10 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
         StorageError: the store cannot be read or written.
     """
     options, watch = options or Options(), watch or NullWatch()
+    if spec.learn:
+        from pipelines.learning.section import run_learners  # noqa: PLC0415 - it runs steps itself
+
+        run_learners(spec.learn, store, options, watch)
     made = plan(spec, files=store)
     files = freeze_all(spec, options.roots)
     folder = open_run(store, made, files, accept_changed_inputs=options.accept_changed_inputs)

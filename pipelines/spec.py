@@ -4,15 +4,16 @@ Unknown fields, kinds and columns are errors with a suggestion. Relative paths a
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.input_paths import absolute
+from pipelines.learning.section import LearnRequest, learn_requests
 from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
 from stages.catalog import corpus_stages, did_you_mean, explain, parse
@@ -22,7 +23,6 @@ from stages.sources.base import MAX_INT64, Source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: What `poll` can wait: it counts milliseconds in 32 bits.
 MAX_SECONDS = 2_000_000
 RESERVED = ("verdict", "document", "source", "sources", "leaving", "export", "select", "order", "placing", "texts")
@@ -70,12 +70,14 @@ class Spec:
     limits: Limits
     raw: Mapping[str, Any]
     folder: str
+    learn: Mapping[str, LearnRequest] = field(default_factory=dict)
 
 
 SECTIONS = (
     "name",
     "source",
     "sources",
+    "learn",
     "measure",
     "keep",
     "select",
@@ -142,6 +144,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
         limits=limits,
         raw=raw,
         folder=str(base),
+        learn=learn_requests(raw.get("learn"), base),
     )
 
 
@@ -166,25 +169,6 @@ def _sources(raw: dict[str, Any], base: Path) -> dict[str, Source]:
         assert isinstance(stage, Source)
         found[str(name)] = stage
     return found
-
-
-def absolute(path: str, base: Path, where: str = "the source") -> str:
-    """The path with `~` expanded and a relative one put below `base`; `s3://` stays as it is.
-
-    Raises:
-        SpecError: it is blank, or of another scheme.
-
-    """
-    if not path.strip() or "\0" in path:
-        raise SpecError(f"{where} has the path {path!r}, which names nothing; write a file, a folder or a glob")
-    path = path.removeprefix("file://")
-    if scheme := SCHEME.match(path):
-        if scheme[0] != "s3://" or path[len(scheme[0]) :].startswith("/") or path == scheme[0]:
-            raise SpecError(
-                f"{where} has a path that begins with {scheme[0]!r}; write a local path or s3://bucket/..., nothing else is read"
-            )
-        return path
-    return str(base / os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails for unknown users
 
 
 def _possible(name: str) -> bool:
