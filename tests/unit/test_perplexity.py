@@ -187,7 +187,15 @@ def test_a_file_that_is_missing_or_cut_off_is_refused(path, tmp_path):
 
 @pytest.mark.parametrize("normalization", ["plain", "document", "ccnet"])
 def test_hostile_texts_are_scored_and_where_a_batch_begins_changes_nothing(path, normalization):
-    hostile = ["a" * 300_000, "a " * 100_000, "\n" * 100_000, "\0" * 100_000, "\u0301" * 100_000, "字" * 100_000, "Σ" * 9]
+    hostile = [
+        "a" * 300_000,
+        "a " * 100_000,
+        "\n" * 100_000,
+        "\0" * 100_000,
+        "\u0301" * 100_000,
+        "字" * 100_000,
+        "Σ" * 9,
+    ]
     stage = Perplexity(model=str(path), normalization=normalization)
     kernel = stage.open()
     batch = pa.RecordBatch.from_pydict({"text": pa.array([*hostile, *TEXTS] * 2, pa.string())})
