@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.kernels.arrow import buffers
-from stages.kernels.peek import inner, kernel, u8
+from stages.kernels.peek import copy, inner, kernel, u8
 
 #: Kinds of finds. EMAIL: from the first byte of what may be the local part to the @; NUMBER: digits with separators,
 #: seven digits or more; DOTTED: the same with three dots or more; COLONS: hexadecimal digits and colons; COUNTRY: two
@@ -208,7 +208,9 @@ def _find(data: Any, offsets: Any, classes: Any, pairs: Any, prefixes: Any) -> A
             last = u8(t, u8(address, i - 1))
             for k in range(finds):
                 if n == out.shape[0]:
-                    out = np.concatenate((out, np.empty((n, 4), np.int64)))
+                    more = np.empty((2 * n, 4), np.int64)
+                    copy(more, 0, out, 0, 4 * n)
+                    out = more
                 out[n, 0], out[n, 1], out[n, 2], out[n, 3] = d, found[k, 0] - lo, found[k, 1] - lo, found[k, 2]
                 n += 1
     return out[:n]

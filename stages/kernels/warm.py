@@ -203,6 +203,27 @@ def _quality() -> None:
     FasttextScorer.warm()
 
 
+def _difficulty() -> None:
+    from stages.kernels.lexical import Rarities, word_hashes  # noqa: PLC0415 - the same
+    from stages.text.difficulty import Difficulty  # noqa: PLC0415 - the same
+
+    words, _ = word_hashes(pa.array(_TEXTS))
+    Rarities(pa.array(words).to_numpy(), words.astype(float), 1.0)  # of a table, which can only be read
+    _row(Difficulty())
+
+
+def _pii() -> None:
+    from stages.text.pii import Pii  # noqa: PLC0415 - the same
+
+    _row(Pii())
+
+
+def _bad_words() -> None:
+    from stages.text.bad_words import BadWords  # noqa: PLC0415 - the same
+
+    _row(BadWords(language="en"))
+
+
 #: What compiles the kernels of each kind of stage that has some.
 KINDS: Mapping[str, Callable[[], None]] = {
     "text_stats": _text_stats,
@@ -222,6 +243,9 @@ KINDS: Mapping[str, Callable[[], None]] = {
     "language": _language,
     "quality": _quality,
     "perplexity": _perplexity,
+    "difficulty": _difficulty,
+    "pii": _pii,
+    "bad_words": _bad_words,
 }
 #: Kinds whose kernels share functions, which are compiled once where one process takes them in turn; longest first.
 FAMILIES = (
@@ -230,6 +254,7 @@ FAMILIES = (
     ("substring_duplicates", "fingerprints", "span_removal"),
     ("language", "quality"),
     ("decontaminate", "importance"),
+    ("difficulty", "bad_words", "pii"),
     ("embedding",),
     ("perplexity",),
 )
