@@ -13,7 +13,17 @@ import pyarrow as pa
 
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
-from pipelines.wiring import Pinned, Stages, end_of_chain, local_reads, reads_of, resolved, with_companions, with_texts
+from pipelines.wiring import (
+    Pinned,
+    Stages,
+    end_of_chain,
+    local_reads,
+    reads_of,
+    resolved,
+    with_companions,
+    with_pinned,
+    with_texts,
+)
 from stages.base import CorpusStage, Files, RowStage
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
@@ -213,7 +223,7 @@ class _Choosers:
         """The section's step, whose key holds that of what was judged before."""
         if given is None:
             return None
-        stage = given.resolve(self._stages).model_copy(update=dict(self._pinned.get(section, {})))
+        stage = with_pinned(given.resolve(self._stages), self._pinned.get(section, {}))
         stage = stage.located(self._files) if self._files is not None else stage
         reads = local_reads(stage)
         known = {f.name: f for f in DOCUMENT} | {c: f for s in self._steps for c, f in s.columns().items()}

@@ -1,13 +1,16 @@
 """How the steps of a spec hang together: which text each reads, which other steps it names, what comes with it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from pipelines.spec import Spec
-from stages.base import CorpusStage, Files, RowStage
+from stages.base import CorpusStage, Files, RowStage, Stage
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
 
+S = TypeVar("S", bound=Stage)
 Stages = dict[str, RowStage | CorpusStage]
 #: By step, what its stage found in the store when it was planned.
 Pinned = Mapping[str, Mapping[str, Any]]
@@ -72,9 +75,16 @@ def resolved(stages: Stages, files: Files | None, pinned: Pinned) -> Stages:
     known: Stages = {}
     for name, stage in stages.items():
         _needs(name, stages)
-        found = stage.resolve(stages).model_copy(update=dict(pinned.get(name, {})))
+        found = with_pinned(stage.resolve(stages), pinned.get(name, {}))
         known[name] = found.located(files) if files is not None else found
     return known
+
+
+def with_pinned(stage: S, values: Mapping[str, Any]) -> S:
+    """The stage with what an earlier plan found in the store, as that plan was kept in JSON."""
+    fields = type(stage).model_fields
+    found = {n: TypeAdapter[Any](fields[n].annotation).validate_python(v) for n, v in values.items()}
+    return stage.model_copy(update=found)
 
 
 def _reading_fields(stage: RowStage) -> list[str]:

@@ -47,6 +47,7 @@ class Difficulty(RowStage):
     """
 
     kind: Literal["difficulty"] = "difficulty"
+    pinned: ClassVar = ("frequencies", "found")
     requires: ClassVar = ("zstandard",)
     writes: ClassVar = pa.schema(
         [

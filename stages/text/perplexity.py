@@ -44,6 +44,7 @@ class Perplexity(RowStage):
     """
 
     kind: Literal["perplexity"] = "perplexity"
+    pinned: ClassVar = ("found",)
     writes: ClassVar = pa.schema(
         [
             column("nats_per_token", pa.float64(), "nats/token", better="lower", doc="low is not always good"),
