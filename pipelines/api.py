@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines import spec as specs
-from pipelines.api_learning import learn_frequencies, learn_importance, learn_ngram, learn_quality
+from pipelines.api_learning import (
+    label,
+    label_request,
+    learn_frequencies,
+)
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -45,6 +49,8 @@ __all__ = [
     "index_query",
     "index_remove",
     "learn_frequencies",
+    "label",
+    "label_request",
     "learn_importance",
     "learn_ngram",
     "learn_quality",

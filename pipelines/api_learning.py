@@ -1,15 +1,17 @@
 """Learning from Python: the calls of `tamis learn` and `tamis label`, as `pipelines.api` gives them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines.opening import open_store
-from pipelines.progress import Watch
+from pipelines.labelling.request import LabelRequest, request_of
+from pipelines.opening import open_store, view
+from pipelines.progress import NullWatch, Watch
 from pipelines.run import Options
 from pipelines.store import Store
 
 if TYPE_CHECKING:
+    from pipelines.labelling.human_oracle import Person
     from pipelines.learning.importance import Learning as ImportanceLearning
     from pipelines.learning.ngram import Learning as NgramLearning
     from pipelines.learning.quality import Learning as QualityLearning
@@ -93,3 +95,34 @@ def learn_ngram(
     from pipelines.learning import ngram  # noqa: PLC0415 - learners load what they use
 
     return ngram.learn_ngram(open_store(store, create=True), name, learning, options=options, watch=watch)
+
+
+def label_request(fields: Mapping[str, Any]) -> LabelRequest:
+    """What is asked of active learning: `learner`, `oracle`, `acquire`, `budget`, `rounds`, `seed` and more.
+
+    Raises:
+        SpecError: an unknown field, or a value that is refused.
+    """
+    return request_of(fields, "the labelling")
+
+
+def label(
+    run: str,
+    request: LabelRequest | Mapping[str, Any],
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    person: "Callable[[], Person] | None" = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Label documents of a run in rounds of active learning; gives the artifact, the labels, the curve and why it ended.
+
+    Raises:
+        SpecError: the request cannot be met.
+        DataError: the labels cannot be told apart, or none is a label.
+        StorageError: the oracle does not answer.
+    """
+    from pipelines.labelling.label import label_run  # noqa: PLC0415 - learners load what they use
+
+    wanted = label_request(request) if isinstance(request, Mapping) else request
+    return label_run(view(run, store=store), wanted, options or Options(), watch or NullWatch(), person)

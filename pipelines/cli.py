@@ -16,6 +16,7 @@ import typer
 from pipelines import api
 from pipelines.cli_index import index
 from pipelines.commands.artifacts import artifacts, report_artifact
+from pipelines.commands.label import label
 from pipelines.commands.learn import learn
 from pipelines.commands.shared import (
     Address,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(index, name="index")
 app.add_typer(learn, name="learn")
 app.command()(artifacts)
+app.command()(label)
 
 
 class Fate(StrEnum):

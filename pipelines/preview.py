@@ -1,11 +1,12 @@
 """What a run would do, without doing it: every step with its key, what is there already, and why the rest is not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pipelines.commit import committed
 from pipelines.engine import Engine
 from pipelines.execute import Execution
+from pipelines.labelling.request import missing_artifacts
 from pipelines.plan import LEAVING, Plan, Step, plan
 from pipelines.progress import NullWatch
 from pipelines.run import freeze_all, pack_tasks
@@ -27,7 +28,8 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         DataError: a source matches no file.
     """
     store = _existing(store_url)
-    made = plan(spec, files=store)
+    unlabelled = missing_artifacts(spec.label, store)
+    made = plan(spec, files=None if unlabelled else store)
     files = freeze_all(spec, roots)
     before = _last_plan(store, spec.name) if store else None
     rates = _rates(store) if store else {}
@@ -47,6 +49,7 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
     waits = any(line["misses"] for line in steps)
     if made.select is not None:
         steps.append(_chooser_line(made, made.select, before, waits=waits))
+    _note_waiting(steps, spec, unlabelled)
     steps.append(_verdict_line(made, before, waits=waits))
     if made.order is not None:
         steps.append(_chooser_line(made, made.order, before, waits=waits))
@@ -66,6 +69,13 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         "rules": len(made.policy.plain) + len(made.policy.one_of),
         "compared_with": before["run"] if before else None,
     }
+
+
+def _note_waiting(steps: Sequence[dict[str, Any]], spec: Spec, unlabelled: Collection[str]) -> None:
+    """Say of each step that reads an artifact yet to be labelled for that this is so."""
+    for line in steps:
+        if (model := getattr(spec.measure.get(line["step"]), "model", None)) in unlabelled:
+            line["why"] = [f"depends on {model}, which the section `label` makes when the spec is run"]
 
 
 def _existing(url: str) -> Store | None:

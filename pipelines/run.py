@@ -83,6 +83,10 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
         from pipelines.learning.section import run_learners  # noqa: PLC0415 - it runs steps itself
 
         run_learners(spec.learn, store, options, watch)
+    if spec.label:
+        from pipelines.labelling.section import run_labels  # noqa: PLC0415 - it runs steps itself
+
+        run_labels(spec, store, options, watch)
     made = plan(spec, files=store)
     files = freeze_all(spec, options.roots)
     folder = open_run(store, made, files, accept_changed_inputs=options.accept_changed_inputs)

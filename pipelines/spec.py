@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.input_paths import absolute
 from pipelines.learning.section import LearnRequest, learn_requests
+from pipelines.labelling.request import LabelRequest, sections
 from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
 from stages.catalog import corpus_stages, did_you_mean, explain, parse
@@ -71,6 +72,7 @@ class Spec:
     raw: Mapping[str, Any]
     folder: str
     learn: Mapping[str, LearnRequest] = field(default_factory=dict)
+    label: tuple[LabelRequest, ...] = ()
 
 
 SECTIONS = (
@@ -78,6 +80,7 @@ SECTIONS = (
     "source",
     "sources",
     "learn",
+    "label",
     "measure",
     "keep",
     "select",
@@ -145,6 +148,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
         raw=raw,
         folder=str(base),
         learn=learn_requests(raw.get("learn"), base),
+        label=sections(raw.get("label"), base),
     )
 
 
