@@ -83,7 +83,8 @@ def resolved(stages: Stages, files: Files | None, pinned: Pinned) -> Stages:
 def with_pinned(stage: S, values: Mapping[str, Any]) -> S:
     """The stage with what an earlier plan found in the store, as that plan was kept in JSON."""
     fields = type(stage).model_fields
-    found = {n: TypeAdapter[Any](fields[n].annotation).validate_python(v) for n, v in values.items()}
+    kinds: Mapping[str, Any] = {name: fields[name].annotation for name in values}
+    found = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in values.items()}
     return stage.model_copy(update=found)
 
 
