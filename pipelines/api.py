@@ -17,6 +17,9 @@ from pipelines.api_learning import (
     label,
     label_request,
     learn_frequencies,
+    learn_importance,
+    learn_ngram,
+    learn_quality,
 )
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
@@ -48,9 +51,9 @@ __all__ = [
     "index_info",
     "index_query",
     "index_remove",
-    "learn_frequencies",
     "label",
     "label_request",
+    "learn_frequencies",
     "learn_importance",
     "learn_ngram",
     "learn_quality",

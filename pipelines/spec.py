@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.input_paths import absolute
-from pipelines.learning.section import LearnRequest, learn_requests
 from pipelines.labelling.request import LabelRequest, sections
+from pipelines.learning.section import LearnRequest, learn_requests
 from pipelines.yaml_text import read_yaml
 from stages.base import CorpusStage, RowStage, Sink
 from stages.catalog import corpus_stages, did_you_mean, explain, parse
