@@ -6,7 +6,6 @@ from typing import Any
 from pipelines.commit import committed
 from pipelines.engine import Engine
 from pipelines.execute import Execution
-from pipelines.labelling.request import missing_artifacts
 from pipelines.plan import LEAVING, Plan, Step, plan
 from pipelines.progress import NullWatch
 from pipelines.run import freeze_all, pack_tasks
@@ -14,6 +13,7 @@ from pipelines.runs import RunFolder, list_runs
 from pipelines.shards import Shard
 from pipelines.spec import Spec
 from pipelines.store import Store
+from stages.artifacts import PREFIX, names
 from stages.errors import StageError, StorageError
 
 #: Text bytes per byte of a packed input, where nothing is known yet.
@@ -28,8 +28,8 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         DataError: a source matches no file.
     """
     store = _existing(store_url)
-    unlabelled = missing_artifacts(spec.label, store)
-    made = plan(spec, files=None if unlabelled else store)
+    unmade = _unmade(spec, store)
+    made = plan(spec, files=None if unmade else store)
     files = freeze_all(spec, roots)
     before = _last_plan(store, spec.name) if store else None
     rates = _rates(store) if store else {}
@@ -49,7 +49,7 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
     waits = any(line["misses"] for line in steps)
     if made.select is not None:
         steps.append(_chooser_line(made, made.select, before, waits=waits))
-    _note_waiting(steps, spec, unlabelled)
+    _note_waiting(steps, spec, unmade)
     steps.append(_verdict_line(made, before, waits=waits))
     if made.order is not None:
         steps.append(_chooser_line(made, made.order, before, waits=waits))
@@ -71,11 +71,17 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
     }
 
 
-def _note_waiting(steps: Sequence[dict[str, Any]], spec: Spec, unlabelled: Collection[str]) -> None:
-    """Say of each step that reads an artifact yet to be labelled for that this is so."""
+def _unmade(spec: Spec, store: Store | None) -> set[str]:
+    """The artifacts, as a step names them, that the spec makes when it is run and that are not there yet."""
+    made = {*spec.learn, *(request.learner for request in spec.label)}
+    return {PREFIX + name for name in made.difference(names(store) if store is not None else ())}
+
+
+def _note_waiting(steps: Sequence[dict[str, Any]], spec: Spec, unmade: Collection[str]) -> None:
+    """Say of each step that reads an artifact which is yet to be made that this is so."""
     for line in steps:
-        if (model := getattr(spec.measure.get(line["step"]), "model", None)) in unlabelled:
-            line["why"] = [f"depends on {model}, which the section `label` makes when the spec is run"]
+        if (model := getattr(spec.measure.get(line["step"]), "model", None)) in unmade:
+            line["why"] = [f"depends on {model}, which the spec makes when it is run"]
 
 
 def _existing(url: str) -> Store | None:

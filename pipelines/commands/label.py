@@ -87,7 +87,13 @@ def label(  # noqa: PLR0913, PLR0917 - options of one command
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 
     choices = [name.strip() for name in labels.split(",") if name.strip()]
-    fields: dict[str, Any] = {"learner": learner, "oracle": oracle, "acquire": acquire.value, "budget": budget, "rounds": rounds}
+    fields: dict[str, Any] = {
+        "learner": learner,
+        "oracle": oracle,
+        "acquire": acquire.value,
+        "budget": budget,
+        "rounds": rounds,
+    }
     fields |= {"seed": seed, "pool": pool.value, "held_out": held_out, "labels": choices, "high": high}
     request = api.label_request(fields | {"patience": patience, "control": control, "model": model})
     options = Options(engine.value, workers, address)

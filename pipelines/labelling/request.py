@@ -1,14 +1,13 @@
 """What is asked of active learning: a mapping in a spec's section `label:`, or the options of `tamis label`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from learners.active import MEASURES, Settings
-from stages.artifacts import NAME, PREFIX, names
-from stages.base import Files
+from stages.artifacts import NAME
 from stages.catalog import did_you_mean, explain
 from stages.errors import SpecError
 
@@ -109,12 +108,6 @@ def request_of(fields: Mapping[str, Any], where: str) -> LabelRequest:
             f"{where} has the oracle {request.oracle!r}{did_you_mean(request.oracle, list(ORACLES))}", where=where
         )
     return request
-
-
-def missing_artifacts(requests: Sequence[LabelRequest], store: Files | None) -> set[str]:
-    """The artifacts, as `artifact:NAME`, that labellings have not made yet."""
-    known = set(names(store)) if store is not None else set()
-    return {PREFIX + r.learner for r in requests if r.learner not in known}
 
 
 def sections(given: Any, base: Path) -> tuple[LabelRequest, ...]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from learners.acquisition import Rows
 from learners.active import Answers, Outcome, Pool, Round, learn
 from learners.quality import Settings
-from pipelines.artifacts import keep
+from pipelines.artifacts import keep, make_newest
 from pipelines.labelling.card import card_of
 from pipelines.labelling.journal import HELD_OUT, Journal
 from pipelines.labelling.oracle import REASONS, Batch, Oracle
@@ -197,6 +197,7 @@ def label(work: Labelling) -> dict[str, Any]:
     """
     work.check()
     if (known := work.journal.find("outcome")) is not None:
+        make_newest(work.store, work.request.learner, known["artifact"])
         return _result(work, load(work.store, work.request.learner, known["artifact"]), known)
     began, cpu = time.perf_counter(), time.process_time()
     held = work.held_out()

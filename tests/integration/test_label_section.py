@@ -44,7 +44,7 @@ def test_one_spec_labels_few_scores_all_and_selects(done):
 def test_a_plan_says_what_the_labelling_has_yet_to_make(done):
     why = {line["step"]: line["why"] for line in done["before"]["steps"]}
 
-    assert why["quality"] == ["depends on artifact:edu-active, which the section `label` makes when the spec is run"]
+    assert why["quality"] == ["depends on artifact:edu-active, which the spec makes when it is run"]
     after = plan(SPEC, store=done["store"], changes=PART)
     assert all(not line["misses"] for line in after["steps"])
 
