@@ -125,6 +125,12 @@ def test_equal_texts_are_in_one_part(texts: list[str], seed: int) -> None:
     assert all(splits.normalized(f"  {t} \u3000") == splits.normalized(t) for t in texts)
 
 
+def test_texts_that_differ_in_case_width_or_space_alone_are_one_text() -> None:
+    assert splits.normalized(" Straße\u3000ﬁne\r\n ＡＢＣ é") == "strasse fine abc é"
+    assert splits.normalized("E\u0301") == splits.normalized("é")
+    assert splits.normalized("猫") != splits.normalized("犬")
+
+
 def test_parts_have_the_shares_asked_for_and_change_with_the_seed() -> None:
     texts = [f"text {i}" for i in range(20_000)]
     one, two = (splits.parts(splits.digests(texts, seed=s), calibrate=0.1, held_out=0.3) for s in (1, 2))
