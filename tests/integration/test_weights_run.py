@@ -22,7 +22,7 @@ QUESTION = "Which of these keeps the bran and lets all of the fine flour through
 
 
 def text_of(i: int) -> str:
-    words = " ".join(WORDS[(i * 7 + k * k) % 12] for k in range(20 + i % 9))
+    words = " ".join(WORDS[(i * 7 + k * k) % 12] for k in range(60 + i % 9))
     return [f"The {words}.", f"篩は細かい粉を通し、{words} ふすまを残す。", f"المنخل يمرر {words} 🌾 & click here!"][
         i % 3
     ]
@@ -49,7 +49,7 @@ def spec(mill: Path, shard_bytes: int = 2_000) -> dict[str, Any]:
         "source": {"kind": "jsonl", "path": str(mill / "raw" / "*.jsonl"), "shard_bytes": shard_bytes},
         "measure": {
             "weights": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 5},
-            "twin": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 25},
+            "twin": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 66},
             "excess": {
                 "kind": "learnability",
                 "proxy": "twin.log_weight_per_token",
@@ -91,6 +91,9 @@ def test_learning_counts_alike_however_the_texts_are_cut_and_new_shards_only(mil
     assert parts == again
     assert parts.key == whole.key
     assert parts.card["data"]["raw"]["documents"] == 60
+    [drawn] = parts.card["curves"]
+    target, raw = (dict(map(reversed, s["points"])) for s in drawn["series"])
+    assert all(target[share] >= raw[share] for share in raw), "what is wanted weighs more at every quantile"
     assert [one["score"] for one in parts.card["likes"]] == sorted(
         (o["score"] for o in parts.card["likes"]), reverse=True
     )
@@ -128,7 +131,7 @@ def test_a_budget_by_priority_is_importance_resampling(mill, tmp_path):
     store = tmp_path / "store"
     learn_importance("like-wanted", learning(mill), store=store, options=LOCAL)
     weights, quiz = (spec(mill)["measure"][name] for name in ("weights", "quiz"))
-    budget = {"kind": "budget", "by": "weights.priority", "count": "weights.tokens", "amount": 300, "seed": 1}
+    budget = {"kind": "budget", "by": "weights.priority", "count": "weights.tokens", "amount": 900, "seed": 1}
     chosen = {**spec(mill), "measure": {"weights": weights, "quiz": quiz}, "select": budget}
 
     done = run(chosen, store=store, options=LOCAL)
@@ -139,7 +142,7 @@ def test_a_budget_by_priority_is_importance_resampling(mill, tmp_path):
     total, expected = 0, set()
     for row in sound:
         total += row["weights.tokens"]
-        if total > 300:
+        if total > 900:
             break
         expected.add(row["id"])
     files = [pq.read_table(file, columns=["id"]) for file in Path(done["export"]).glob("*.parquet")]
