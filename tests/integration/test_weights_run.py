@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.api import documents, learn_importance, plan, run
+from learners.ngram.settings import Settings
+from pipelines.api import documents, learn_importance, learn_ngram, plan, run
 from pipelines.learning.importance import Learning
+from pipelines.learning.ngram import Learning as Counted
 from pipelines.run import Options
 from pipelines.store import Store
 from stages.errors import DataError, SpecError
@@ -165,6 +167,23 @@ def test_a_changed_set_and_new_weights_change_their_steps_alone(mill, tmp_path):
     learn_importance("like-wanted", learning(mill, buckets=500), store=store, options=LOCAL)
     again = keys()
     assert {n for n in moved if moved[n] != again[n]} == {"weights", "twin", "excess", "spread"}
+
+
+def test_two_n_gram_models_tell_what_is_learnable(mill, tmp_path):
+    """Under a model of the raw texts and one of the wanted: what is like the wanted has the larger excess loss."""
+    store = tmp_path / "store"
+    for name, folder in (("raw-bigrams", "raw"), ("wanted-bigrams", "wanted")):
+        learn_ngram(name, Counted([str(mill / folder)], Settings(2)), store=store, options=LOCAL)
+    losses = {short: {"kind": "perplexity", "model": f"artifact:{short}-bigrams"} for short in ("raw", "wanted")}
+    excess = {"kind": "learnability", "proxy": "raw.nats_per_token", "reference": "wanted.nats_per_token"}
+
+    done = run({**spec(mill), "measure": {**losses, "excess": excess}, "keep": []}, store=store, options=LOCAL)
+
+    names = ["raw.nats_per_token", "wanted.nats_per_token", "excess.excess_nats_per_token"]
+    rows = pa.Table.from_batches(documents(done["run"], ["id", *names], store=store)).to_pylist()
+    assert [r[names[2]] for r in rows] == [r[names[0]] - r[names[1]] for r in rows]
+    like, unlike = ([r[names[2]] for r in rows if (int(r["id"]) % 3 == 0) == wanted] for wanted in (True, False))
+    assert min(like) > max(unlike)
 
 
 def test_what_cannot_be_learned_or_run_is_refused_in_a_sentence(mill, tmp_path, write_jsonl):
