@@ -1,6 +1,6 @@
 """Log importance ratios from the counts of hashed n-grams in target and raw text (DSIR, arXiv:2302.03169)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,19 @@ def metrics(target: Counts, raw: Counts, ratios: NDArray[np.float64]) -> list[di
         _metric("divergence of raw from target", -float(q @ ratios), "nats/n-gram"),
         _metric("n-grams of raw in buckets that the target never fills", float(q[target == 0].sum()), "1"),
     ]
+
+
+def curves(scores: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """How weights per token are distributed among documents of each side, at 21 quantiles."""
+    shares = np.linspace(0, 1, 21)
+    series = [
+        {"name": side, "points": [[float(x), float(y)] for x, y in zip(np.quantile(own, shares), shares, strict=True)]}
+        for side, own in scores.items()
+        if len(own)
+    ]
+    title = "weights of documents of 50 tokens and more"
+    axes = {"x": "log weight per token (nats)", "y": "documents at or below (1)"}
+    return [{"title": title, **axes, "series": series}] if series else []
 
 
 def warnings(target: Counts, raw: Counts) -> list[str]:

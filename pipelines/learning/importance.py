@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.importance import Counts, count, fit, metrics, warnings
+from learners.importance import Counts, count, curves, fit, metrics, warnings
 from pipelines.artifacts import checked_name, keep
 from pipelines.commit import Attempt, Record, committed
 from pipelines.engine import Engine
 from pipelines.execute import failed
+from pipelines.file_kinds import sources_at
 from pipelines.gather import Gathered, gather
 from pipelines.learning.session import engine_of
 from pipelines.passes import peak_memory_bytes
@@ -33,7 +34,7 @@ from stages.errors import StorageError
 from stages.fingerprint import key
 from stages.importance_weights import KIND, ROLE, Features, weigh
 
-#: Raw documents that the card's likes and hates are chosen from: the first of each shard.
+#: Documents of each side that the card shows the weights of: the first of each shard.
 LOOKED_AT = 2_000
 SHOWN = 5
 #: Shorter documents are extreme by chance.
@@ -118,16 +119,21 @@ def learn_importance(
     checked_name(name)
     watch = watch or NullWatch()
     began = time.monotonic()
-    with engine_of(options or Options(), watch) as engine:
+    with engine_of(options or Options(), watch, _bytes_at(learning)) as engine:
         target = _counted(store, learning.target, learning, engine, watch)
         raw = _counted(store, learning.raw, learning, engine, watch)
     ratios = fit(target.counts, raw.counts)
+    seen = {
+        side: _seen(store, one.texts, learning.features, ratios) for side, one in (("target", target), ("raw", raw))
+    }
     card = {
         "what": "DSIR importance weights: how much likelier each hashed n-gram is in the target than in the raw texts",
         "data": {"target": target.json(), "raw": raw.json()},
         "settings": learning.features.identity(),
         "metrics": metrics(target.counts, raw.counts, ratios),
-        **_extremes(store, raw.texts, learning.features, ratios),
+        "curves": curves({side: [one["score"] for one in shown] for side, shown in seen.items()}),
+        "likes": seen["raw"][:SHOWN],
+        "hates": seen["raw"][::-1][:SHOWN],
         "warnings": warnings(target.counts, raw.counts),
         "cost": {
             "seconds": round(time.monotonic() - began, 3),
@@ -180,13 +186,18 @@ def _compile(engine: Callable[[], Engine], features: Features, watch: Watch) -> 
                 raise failed("compiling the kernel that hashes n-grams", outcome, None)
 
 
-def _extremes(
-    store: Store, raw: Gathered, features: Features, ratios: NDArray[np.float64]
-) -> dict[str, list[dict[str, Any]]]:
-    """The raw documents with the highest and lowest weight per token, among the first of each shard."""
+def _bytes_at(learning: Learning) -> int:
+    """Stored bytes of all files, by which an engine is chosen."""
+    paths = (*learning.target, *learning.raw)
+    found = [files for path in paths for _, files in sources_at("texts", path, learning.source)]
+    return sum(sum(files["size"].to_pylist()) for files in found)
+
+
+def _seen(store: Store, texts: Gathered, features: Features, ratios: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Documents with their weight per token, highest first, among the first of each shard."""
     found: list[dict[str, Any]] = []
-    each = -(-LOOKED_AT // len(raw.shards))
-    for shard in raw.shards:
+    each = -(-LOOKED_AT // len(texts.shards))
+    for shard in texts.shards:
         some = next(batches(store, shard, ["text", "path", "ordinal"], {})).slice(0, each)
         weights, tokens = weigh(some["text"], features, ratios)
         where = zip(some["text"], some["path"], some["ordinal"], strict=True)
@@ -195,5 +206,4 @@ def _extremes(
             for (text, path, ordinal), w, n in zip(where, weights, tokens, strict=True)
             if n >= LEAST_TOKENS
         ]
-    found.sort(key=lambda one: (-one["score"], one["where"]))
-    return {"likes": found[:SHOWN], "hates": found[::-1][:SHOWN]}
+    return sorted(found, key=lambda one: (-one["score"], one["where"]))

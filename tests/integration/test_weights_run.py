@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.api import documents, learn_importance, plan, run
+from learners.ngram.settings import Settings
+from pipelines.api import documents, learn_importance, learn_ngram, plan, run
 from pipelines.learning.importance import Learning
+from pipelines.learning.ngram import Learning as Counted
 from pipelines.run import Options
 from pipelines.store import Store
 from stages.errors import DataError, SpecError
@@ -22,7 +24,7 @@ QUESTION = "Which of these keeps the bran and lets all of the fine flour through
 
 
 def text_of(i: int) -> str:
-    words = " ".join(WORDS[(i * 7 + k * k) % 12] for k in range(20 + i % 9))
+    words = " ".join(WORDS[(i * 7 + k * k) % 12] for k in range(60 + i % 9))
     return [f"The {words}.", f"篩は細かい粉を通し、{words} ふすまを残す。", f"المنخل يمرر {words} 🌾 & click here!"][
         i % 3
     ]
@@ -49,7 +51,7 @@ def spec(mill: Path, shard_bytes: int = 2_000) -> dict[str, Any]:
         "source": {"kind": "jsonl", "path": str(mill / "raw" / "*.jsonl"), "shard_bytes": shard_bytes},
         "measure": {
             "weights": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 5},
-            "twin": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 25},
+            "twin": {"kind": "importance", "model": "artifact:like-wanted", "seed": 3, "min_tokens": 66},
             "excess": {
                 "kind": "learnability",
                 "proxy": "twin.log_weight_per_token",
@@ -91,6 +93,9 @@ def test_learning_counts_alike_however_the_texts_are_cut_and_new_shards_only(mil
     assert parts == again
     assert parts.key == whole.key
     assert parts.card["data"]["raw"]["documents"] == 60
+    [drawn] = parts.card["curves"]
+    target, raw = (dict(map(reversed, s["points"])) for s in drawn["series"])
+    assert all(target[share] >= raw[share] for share in raw), "what is wanted weighs more at every quantile"
     assert [one["score"] for one in parts.card["likes"]] == sorted(
         (o["score"] for o in parts.card["likes"]), reverse=True
     )
@@ -128,7 +133,7 @@ def test_a_budget_by_priority_is_importance_resampling(mill, tmp_path):
     store = tmp_path / "store"
     learn_importance("like-wanted", learning(mill), store=store, options=LOCAL)
     weights, quiz = (spec(mill)["measure"][name] for name in ("weights", "quiz"))
-    budget = {"kind": "budget", "by": "weights.priority", "count": "weights.tokens", "amount": 300, "seed": 1}
+    budget = {"kind": "budget", "by": "weights.priority", "count": "weights.tokens", "amount": 900, "seed": 1}
     chosen = {**spec(mill), "measure": {"weights": weights, "quiz": quiz}, "select": budget}
 
     done = run(chosen, store=store, options=LOCAL)
@@ -139,7 +144,7 @@ def test_a_budget_by_priority_is_importance_resampling(mill, tmp_path):
     total, expected = 0, set()
     for row in sound:
         total += row["weights.tokens"]
-        if total > 300:
+        if total > 900:
             break
         expected.add(row["id"])
     files = [pq.read_table(file, columns=["id"]) for file in Path(done["export"]).glob("*.parquet")]
@@ -162,6 +167,23 @@ def test_a_changed_set_and_new_weights_change_their_steps_alone(mill, tmp_path):
     learn_importance("like-wanted", learning(mill, buckets=500), store=store, options=LOCAL)
     again = keys()
     assert {n for n in moved if moved[n] != again[n]} == {"weights", "twin", "excess", "spread"}
+
+
+def test_two_n_gram_models_tell_what_is_learnable(mill, tmp_path):
+    """Under a model of the raw texts and one of the wanted: what is like the wanted has the larger excess loss."""
+    store = tmp_path / "store"
+    for name, folder in (("raw-bigrams", "raw"), ("wanted-bigrams", "wanted")):
+        learn_ngram(name, Counted([str(mill / folder)], Settings(2)), store=store, options=LOCAL)
+    losses = {short: {"kind": "perplexity", "model": f"artifact:{short}-bigrams"} for short in ("raw", "wanted")}
+    excess = {"kind": "learnability", "proxy": "raw.nats_per_token", "reference": "wanted.nats_per_token"}
+
+    done = run({**spec(mill), "measure": {**losses, "excess": excess}, "keep": []}, store=store, options=LOCAL)
+
+    names = ["raw.nats_per_token", "wanted.nats_per_token", "excess.excess_nats_per_token"]
+    rows = pa.Table.from_batches(documents(done["run"], ["id", *names], store=store)).to_pylist()
+    assert [r[names[2]] for r in rows] == [r[names[0]] - r[names[1]] for r in rows]
+    like, unlike = ([r[names[2]] for r in rows if (int(r["id"]) % 3 == 0) == wanted] for wanted in (True, False))
+    assert min(like) > max(unlike)
 
 
 def test_what_cannot_be_learned_or_run_is_refused_in_a_sentence(mill, tmp_path, write_jsonl):
