@@ -88,6 +88,18 @@ def _find(slots: Any, key: int, capacity: int) -> int:
     return -1
 
 
+@kernel()
+def holds(slots: Any, keys: Any) -> bool:
+    """Whether a table has all the keys."""
+    capacity = slots.shape[0] // 2
+    for i in range(keys.shape[0]):
+        if i + 16 < keys.shape[0]:
+            _fetch(slots.ctypes.data + 16 * _slot(keys[i + 16], capacity))
+        if _find(slots, keys[i], capacity) < 0:
+            return False
+    return True
+
+
 @inner()
 def _unigrams(slots: Any, values: Any, end: int, state: Any) -> None:
     """Look up the words of a block; an unknown one becomes `<unk>`."""

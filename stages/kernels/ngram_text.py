@@ -136,12 +136,13 @@ def read_lines(data: Any, start: int, end: int, order: int, rows: int) -> Any:
     """The n-grams of a section of an ARPA file that begins at byte `start`.
 
     Returns:
-        Keys, base-10 logarithms of probabilities and backoffs (0 where there is none), how many rows there were, and
-        the byte after them; a row that cannot be read ends the reading.
+        Keys, base-10 logarithms of probabilities and backoffs (0 where there is none), the keys of the n-grams without
+        their first words, how many rows there were, and the byte after them; a row that cannot be read ends the
+        reading.
 
     """
     address = data.ctypes.data
-    keys = np.zeros(rows, np.uint64)
+    keys, ends = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)
     logs, backoffs = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
     hashes = np.zeros(order, np.uint64)
     i, n = start, 0
@@ -174,8 +175,9 @@ def read_lines(data: Any, start: int, end: int, order: int, rows: int) -> Any:
             break
         h = hashes[order - 1]
         for j in range(order - 2, -1, -1):
+            ends[n] = h
             h = pair_hash(h, hashes[j])
         keys[n] = h
         n += 1
         i = stop + 1
-    return keys, logs, backoffs, n, i
+    return keys, logs, backoffs, ends, n, i

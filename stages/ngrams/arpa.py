@@ -22,8 +22,10 @@ _HEAD = 65_536
 MAX_ORDER = 6
 
 
-def read(path: Path) -> Table:
-    """The n-grams of an ARPA file, plain or gzip.
+def read(path: Path) -> Table | None:
+    """The n-grams of an ARPA file, plain or gzip; None where an n-gram's end is not among those of the order below.
+
+    Some tools prune so (SRILM by entropy). kenlm makes up what is missing; a table does not.
 
     Raises:
         DataError: it is none, it is cut off, or has an order above 6.
@@ -41,7 +43,11 @@ def read(path: Path) -> Table:
             "without a gap can be read",
             path=str(path),
         )
-    return Table.of(_sections(path, data, start.end(), counts), counts)
+    from stages.kernels.ngram_table import holds  # noqa: PLC0415 - loads numba
+
+    ends: list[NDArray[np.uint64]] = []
+    table = Table.of(_sections(path, data, start.end(), counts, ends), counts)
+    return table if all(holds(table.slots, frozen(keys)) for keys in ends) else None
 
 
 def _content(path: Path) -> NDArray[np.uint8]:
@@ -60,7 +66,10 @@ def _content(path: Path) -> NDArray[np.uint8]:
         ) from error
 
 
-def _sections(path: Path, data: NDArray[np.uint8], place: int, counts: list[int]) -> Iterator[Rows]:
+def _sections(
+    path: Path, data: NDArray[np.uint8], place: int, counts: list[int], ends: list[NDArray[np.uint64]]
+) -> Iterator[Rows]:
+    """The rows of each order; `ends` gets the keys of what the n-grams of the orders from 2 on end in."""
     from stages.kernels.ngram_text import read_lines  # noqa: PLC0415 - loads numba
 
     for order, wanted in enumerate(counts, 1):
@@ -68,9 +77,11 @@ def _sections(path: Path, data: NDArray[np.uint8], place: int, counts: list[int]
         if title is None or int(title[1]) != order:
             raise _cut(path, f"the section \\{order}-grams: is not where it should be")
         place += title.end()
-        keys, logs, backoffs, rows, place = read_lines(frozen(data), place, len(data), order, wanted)
+        keys, logs, backoffs, own, rows, place = read_lines(frozen(data), place, len(data), order, wanted)
         if rows < wanted:
             raise _cut(path, f"it names {wanted} {order}-grams and has {rows}")
+        if order > 1:
+            ends.append(own)
         yield keys, logs, backoffs
     if _END.match(data[place : place + 64].tobytes()) is None:
         raise _cut(path, "it does not end with \\end\\")

@@ -48,19 +48,20 @@ def opened(path: Path) -> "Table | KenLM":
         ) from error
     if start.startswith(MAGIC):
         return Table.open(path)
-    return KenLM(path) if start.startswith(b"mmap lm") else arpa.read(path)
+    return KenLM(path) if start.startswith(b"mmap lm") else arpa.read(path) or KenLM(path)
 
 
 class KenLM:
-    """A model in one of kenlm's binary formats."""
+    """A model in one of kenlm's binary formats, or in an ARPA file with gaps, which kenlm fills."""
 
     def __init__(self, path: Path) -> None:
         try:
             import kenlm  # noqa: PLC0415 - only its own formats need it
         except ImportError as error:
-            raise SpecError(f"{str(path)!r} is a binary of kenlm, which is not installed; {ADVICE}") from error
+            raise SpecError(f"{str(path)!r} can be read by kenlm alone, which is not installed; {ADVICE}") from error
         config = kenlm.Config()
         config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
         try:
             self._model = kenlm.Model(str(path), config)
         except OSError as error:

@@ -187,7 +187,7 @@ def test_the_command_takes_several_values_for_an_option_and_prints_the_artifact(
     assert answer["card"]["settings"]["prune"] == [0, 0, 1]
     assert answer["card"]["data"]["text"]["documents"] + answer["card"]["data"]["held out"]["documents"] == 61
     for wrong, sentence in ((["--order", 7], "cannot have the order 7"), (["--prune", 1, 0], "--prune 1 0 decreases")):
-        refused = tamis("learn", "ngram", *learning, *wrong)
+        refused = tamis("learn", "ngram", "--text", *files, "--out", "m", *wrong)
         assert refused.returncode == 2
         assert sentence in refused.stderr
 
@@ -196,10 +196,12 @@ def test_the_ccnet_spec_runs_on_the_sample_after_the_model_that_it_names_was_lea
     clean = sorted((SAMPLES / "clean").glob("*/train.jsonl.gz"))
     spec = ROOT / "pipelines" / "specs" / "ccnet.yaml"
 
-    early = tamis("run", spec, "--engine", "local")
+    part = ["--set", f"source.path={SAMPLES / 'raw' / 'raw-00003.jsonl.gz'}", "--engine", "local"]
+
+    early = tamis("run", spec, *part)
     learning = ["--text", *clean, "--order", 5, "--normalization", "ccnet", "--lang", "en", "--out", "ccnet-en"]
     learned = tamis("learn", "ngram", *learning, "--engine", "local", "--json")
-    done = tamis("run", spec, "--engine", "local", "--json")
+    done = tamis("run", spec, *part, "--json")
 
     assert early.returncode == 2
     assert "the store has no artifact 'ccnet-en'; fit one with: tamis learn" in early.stderr

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stages.errors import DataError, SpecError
 from stages.kernels.ngram_words import END, Numbering, word_hash
 from stages.ngrams import arpa
-from stages.ngrams.scoring import Table, opened, score
+from stages.ngrams.scoring import KenLM, Table, opened, score
 
 GOLDEN = Path(__file__).with_name("ngram_golden")
 NAMES = ("order-2", "order-3-prune-0-0-1", "order-4-prune-0-1-1-2", "order-5")
@@ -121,6 +121,28 @@ def test_an_arpa_file_that_is_damaged_is_refused_in_a_sentence(models, tmp_path,
 
     with pytest.raises(DataError, match=sentence):
         opened(path)
+
+
+def test_an_arpa_file_with_gaps_is_scored_as_kenlm_fills_them(models, tmp_path):
+    _, _, whole = models["order-3-prune-0-0-1"]
+    grams = [line.split(b"\t")[1].split(b" ") for line in whole.read_bytes().split(b"\n") if b"\t" in line]
+    contexts = {b" ".join(g[:2]) for g in grams if len(g) == 3}
+    gap = next(b" ".join(g[1:]) for g in grams if len(g) == 3 and g[2] != b"</s>" and b" ".join(g[1:]) not in contexts)
+    lines = [line for line in whole.read_bytes().split(b"\n") if line.split(b"\t")[1:2] != [gap]]
+    path = tmp_path / "gaps.arpa"
+    count = sum(len(g) == 2 for g in grams)
+    path.write_bytes(b"\n".join(lines).replace(b"ngram 2=%d" % count, b"ngram 2=%d" % (count - 1)))
+    texts = ["\n".join(line for line in LINES if "\r" not in line), gap.decode()]
+
+    loaded = opened(path)
+
+    assert isinstance(loaded, KenLM)
+    config = kenlm.Config()
+    config.show_progress = False
+    wanted = [reference(kenlm.Model(str(path), config), text) for text in texts]
+    found = score(loaded, pa.array(texts, pa.string()))
+    assert found.nats == pytest.approx([w[0] for w in wanted], rel=1e-6)
+    assert [found.tokens.tolist(), found.unknown.tolist()] == [[w[1] for w in wanted], [w[3] for w in wanted]]
 
 
 def test_a_table_is_the_same_after_writing_and_half_a_file_is_none(models, tmp_path):
