@@ -63,7 +63,8 @@ def use(kind: str, artifact: str) -> dict[str, Any]:
     known = catalog().get(stage)
     if known is None or field not in known.model_fields:
         return {field: reference}
-    return {"measure": {stage: {"kind": stage, field: reference}}}
+    seed = {"seed": 0} if "seed" in known.model_fields else {}
+    return {"measure": {stage: {"kind": stage, field: reference, **seed}}}
 
 
 def render(report: dict[str, Any]) -> str:

@@ -93,3 +93,12 @@ def test_json_alone_writes_no_file(filled, tamis, tmp_path):
 def test_an_artifact_that_is_not_there_is_an_error_of_the_request(filled, tamis):
     found = tamis("report", "artifact:bear")
     assert (found.returncode, found.stderr) == (2, "tamis: the store has no artifact 'bear'; did you mean 'bare'?\n")
+
+
+@pytest.mark.s3
+def test_a_bucket_gives_the_same_page_and_does_not_tell_when_a_name_was_given(filled, s3_server, tmp_path):
+    bucket = Store.open(f"s3://{s3_server['bucket']}/learned")
+    kept(bucket, tmp_path, "full", FULL)
+    assert api.report("artifact:full", store=bucket) == api.report("artifact:full", store=filled)
+    [listed] = api.artifacts(store=bucket).to_pylist()
+    assert (listed["name"], listed["kind"], listed["created"], listed["problem"]) == ("full", "quality", None, None)

@@ -16,10 +16,11 @@ from pipelines import api
 from pipelines.report.axis import Axis, nice
 from pipelines.report.curve_figure import class_of, curve_figure, legend
 from pipelines.report.groups import groups
-from pipelines.report.learned import collect, direction, render, score
+from pipelines.report.learned import READERS, collect, direction, render, score, use
 from pipelines.report.learned_card import Curve, Shown, read
 from pipelines.report.whisker import whisker
 from pipelines.store import Store
+from stages.catalog import catalog
 from stages.errors import SpecError
 
 N = "\N{NARROW NO-BREAK SPACE}"
@@ -167,6 +168,21 @@ def test_an_older_version_says_which_one_is_the_newest(store, tmp_path):
 def test_a_name_that_is_nearly_right_is_suggested(made):
     with pytest.raises(SpecError, match="has no artifact 'ful'; did you mean 'full'"):
         api.report("artifact:ful", store=made[0])
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_what_a_spec_says_to_use_it_is_a_step_that_the_stage_takes(kind):
+    stage, field = READERS[kind]
+    reference = "artifact:hq-0123456789abcdef"
+    if stage not in catalog():
+        assert use(kind, "hq-0123456789abcdef") == {field: reference}
+        return
+    [step] = use(kind, "hq-0123456789abcdef")["measure"].values()
+    assert getattr(catalog()[stage].model_validate(step), field) == reference
+
+
+def test_an_artifact_of_a_kind_that_no_stage_of_ours_reads_is_named_as_a_model():
+    assert use("theirs", "x-0123456789abcdef") == {"model": "artifact:x-0123456789abcdef"}
 
 
 ODD = [
