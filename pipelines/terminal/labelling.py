@@ -1,6 +1,7 @@
 """Labelling by keyboard: a document, the keys, one press an answer."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -46,7 +47,7 @@ class Keyboard:
             line = self._keys.readline()
             return line.strip()[:1].lower() or ("?" if line else "")
         with _single_keys(self._keys):
-            return self._keys.read(1).lower()
+            return os.read(self._keys.fileno(), 1).decode(errors="replace").lower()
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def _single_keys(keys: TextIO) -> Iterator[None]:
 
     before = termios.tcgetattr(keys)
     try:
-        tty.setcbreak(keys)
+        tty.setcbreak(keys, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
         termios.tcsetattr(keys, termios.TCSADRAIN, before)
