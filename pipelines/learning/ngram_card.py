@@ -1,6 +1,7 @@
 """What people want to know of an n-gram model: how it fits texts that it has not seen, what it likes and what it hates."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,12 @@ class Scored:
     hates: list[dict[str, Any]]
     seen: bool
 
-    def nats_per_token(self) -> tuple[float, float, float]:
+    def nats_per_token(self) -> tuple[float, float | None, float | None]:
         """Nats per token of all tokens together, with a 95 % interval over documents (of a ratio, linearized)."""
         total, n = self.tokens.sum(), len(self.tokens)
         ratio = float(self.nats.sum() / total)
         if n < 2:  # noqa: PLR2004 - one document tells nothing of another
-            return ratio, ratio, ratio
+            return ratio, None, None
         error = float(np.sqrt(((self.nats - ratio * self.tokens) ** 2).sum() * n / (n - 1)) / total)
         return ratio, ratio - _NINETY_FIVE * error, ratio + _NINETY_FIVE * error
 
@@ -130,20 +131,15 @@ def _metrics(asked: Scored) -> list[dict[str, Any]]:
     if not asked.tokens.sum():
         return []
     which = "of documents that it has learned from" if asked.seen else "held out"
-    value, low, high = asked.nats_per_token()
-    interval = {"nats": (value, low, high), "perplexity": tuple(np.exp([value, low, high]).tolist())}
-    rows = [("nats per token", "nats", "nats/token"), ("perplexity", "perplexity", "1")]
-    found = [
-        {
-            "name": f"{name}, {which}",
-            "value": interval[what][0],
-            "low": interval[what][1],
-            "high": interval[what][2],
-            "unit": unit,
-            "better": "lower",
-        }
-        for name, what, unit in rows
+    rows: list[tuple[str, str, Callable[[float], float]]] = [
+        ("nats per token", "nats/token", lambda nats: nats),
+        ("perplexity", "1", math.exp),
     ]
+    found: list[dict[str, Any]] = []
+    for name, unit, of in rows:
+        bounds = zip(("value", "low", "high"), asked.nats_per_token(), strict=True)
+        numbers = {key: of(nats) for key, nats in bounds if nats is not None}
+        found.append({"name": f"{name}, {which}", **numbers, "unit": unit, "better": "lower"})
     return [
         *found,
         {
