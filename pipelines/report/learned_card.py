@@ -22,6 +22,11 @@ class Metric(BaseModel):
     unit: str = "1"
     better: Literal["higher", "lower"] | None = None
 
+    @property
+    def drawable(self) -> bool:
+        """Whether a place on an axis tells something: a number with an interval, or with a better direction."""
+        return self.value is not None and (self.better is not None or None not in (self.low, self.high))
+
 
 class Series(BaseModel):
     """Points of a line: x, y, and where it is known the interval of y."""

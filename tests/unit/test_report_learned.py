@@ -90,7 +90,7 @@ def test_every_part_of_a_full_card_is_a_part_of_the_page_and_warnings_come_first
     found = _Page(page)
     assert found.of("h2") == [
         "Before you trust it, 2 warnings",
-        "How good it is",
+        "In numbers",
         "Curves",
         "What it likes and what it hates",
         "What it learned from",
@@ -108,6 +108,14 @@ def test_metrics_are_told_with_their_intervals(page):
     for shown in ("0.8651 to 0.9664", "0.946 to 1", "6.31 to 6.53", "at least 200", "in nats/token"):
         assert shown in found.of("small")
     assert ("td", "0.9314") in found.texts
+
+
+def test_metrics_that_no_drawing_would_explain_are_a_plain_table():
+    report = {"name": "x", "artifact": "x-0", "kind": "odd", "newest": None, "identity": {}, "files": {}, "use": {}}
+    page = render({**report, "card": {"metrics": [{"name": "words", "value": 255_531, "unit": "words"}]}})
+    found = _Page(page)
+    assert "255,531" in found.of("td")
+    assert [a for tag, a in found.tags if tag == "svg" or a.get("class") == "drawn"] == []
 
 
 def test_likes_come_before_hates_each_with_score_text_and_place(page):
@@ -152,7 +160,7 @@ def test_the_policy_allows_the_style_and_no_script(page):
 
 def test_every_drawing_says_in_words_what_it_shows(page):
     drawings = [a for tag, a in _Page(page).tags if tag == "svg" and a.get("aria-hidden") != "true"]
-    assert len(drawings) == 5 + 2 * 3  # a metric without a value has none; each curve is drawn for phone and desk
+    assert len(drawings) == 4 + 2 * 3  # of metrics with an interval; each curve is drawn for phone and desk
     assert all(d["role"] == "img" and d["aria-label"] for d in drawings)
 
 
