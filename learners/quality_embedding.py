@@ -47,9 +47,12 @@ def _regression(x_ND: Floats, y_N: NDArray[np.int64], inverse_l2: float) -> tupl
     """Weights (C, D) and intercepts (C)."""
     try:
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - for this kind only
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
         raise SpecError("the kind embedding is fitted with scikit-learn; run: pip install scikit-learn") from error
-    fitted = LogisticRegression(C=inverse_l2, max_iter=STEPS, tol=1e-8).fit(x_ND, y_N)
+    # Threads add up in another order each time, and on matrices this small they only wait for each other.
+    with threadpool_limits(1):
+        fitted = LogisticRegression(C=inverse_l2, max_iter=STEPS, tol=1e-8).fit(x_ND, y_N)
     weights, intercepts = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:  # noqa: PLR2004 - one row says both
         weights, intercepts = np.vstack([0 * weights, weights]), np.append(0.0, intercepts)

@@ -44,12 +44,8 @@ def fit_on(vectors: pa.Array, settings: Settings) -> Fit:
     """Fits the quality learner on rows of these vectors."""
 
     def fit_rows(rows: Rows, labels: Sequence[str], seed: int) -> PoolScorer:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no stubs  # noqa: PLC0415 - comes with scikit-learn
-
         table = pa.table({"label": pa.array(labels, pa.string()), "vector": vectors.take(pa.array(rows))})
-        # Threads add up in another order each time, and on matrices this small they only wait for each other.
-        with threadpool_limits(1):
-            return PoolScorer(fit(table, settings=settings, seed=seed), vectors)
+        return PoolScorer(fit(table, settings=settings, seed=seed), vectors)
 
     return fit_rows
 
