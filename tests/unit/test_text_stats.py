@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 
 from pipelines.rule_files import load, shipped
 from stages.base import RowStage, measure
+from stages.catalog import row_stages
 from stages.kernels.warm import compile_kinds
 from stages.rules import UseRules, bind
 from stages.text.c4 import C4
 from stages.text.c4_lines import C4Lines
+from stages.text.language import Language
 from stages.text.repetition import Repetition
 from stages.text.text_stats import TextStats
 
@@ -77,8 +79,9 @@ def test_examples_hold(stage):
 @pytest.mark.parametrize("name", list(shipped()))
 def test_rule_files_fit_the_stages_that_they_need(name):
     file = load(name)
-    made = {"text_stats": TextStats, "repetition": Repetition, "c4": C4}
-    steps = {kind: made[kind](**fields) for kind, fields in file.needs.items()}
+    models = {"perplexity": {"model": "artifact:en"}}
+    steps = {kind: row_stages()[kind](**fields, **models.get(kind, {})) for kind, fields in file.needs.items()}
+    steps["language"] = Language()
     columns = {
         f"{kind}.{f.name}": f.with_name(f"{kind}.{f.name}") for kind, stage in steps.items() for f in stage.schema()
     }
