@@ -21,6 +21,7 @@ from pipelines.api_learning import (
     learn_ngram,
     learn_quality,
 )
+from pipelines.api_proving import ablate, ablate_request
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_STORE",
     "Options",
+    "ablate",
+    "ablate_request",
     "artifacts",
     "as_spec",
     "doctor",

@@ -15,6 +15,7 @@ import typer
 
 from pipelines import api
 from pipelines.cli_index import index
+from pipelines.commands.ablate import ablate
 from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.label import label
 from pipelines.commands.learn import learn
@@ -23,6 +24,7 @@ from pipelines.commands.shared import (
     AsJson,
     EngineChoice,
     EngineName,
+    Several,
     StorePath,
     Workers,
     answer,
@@ -44,6 +46,7 @@ app.add_typer(index, name="index")
 app.add_typer(learn, name="learn")
 app.command()(artifacts)
 app.command()(label)
+app.command(cls=Several)(ablate)
 
 
 class Fate(StrEnum):
