@@ -201,6 +201,15 @@ class TokenPack:
         """UTF-8 bytes of each row's text, -1 where unknown."""
         return self._taken("bytes", rows, np.empty(len(rows), np.int64))
 
+    def copy(self, rows: Numbers, offsets: Numbers, lengths: Numbers, into: Numbers, at: Numbers) -> None:
+        """Copy `lengths[i]` own tokens of `rows[i]` from its token `offsets[i]` on to `into[at[i]]` and after."""
+        for number, places in self._by_file(rows):
+            arrays = self._mapped(number)
+            begins = arrays["begins"][rows[places] - self._firsts[number]] + offsets[places]
+            ids = arrays["ids"]
+            for begin, count, to in zip(begins.tolist(), lengths[places].tolist(), at[places].tolist(), strict=True):
+                into[to : to + count] = ids[begin : begin + count]
+
     def verify(self) -> None:
         """Read every file whole and compare its digest; opening compares those of the headers alone.
 
