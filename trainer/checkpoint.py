@@ -270,7 +270,9 @@ def load_weights(model: nn.Module, saved: Saved, *, averaged: bool = False) -> N
         settings = saved.record["settings"]["averaging"]
         taken = saved.record["state"]["averaged"]
         if not taken:
-            raise SpecError(f"{saved.folder} has no averaged weights; train with `averaging`, to the end of the schedule")
+            raise SpecError(
+                f"{saved.folder} has no averaged weights; train with `averaging`, to the end of the schedule"
+            )
         found = corrected(saved.tensors("average"), Averaging.model_validate(settings), taken)
     own = weights(model)
     with torch.no_grad():

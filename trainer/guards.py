@@ -51,7 +51,9 @@ def judge(health: Health, guards: Guards, *, step: int, loss: float, norm: float
         what = f"the loss of step {step} is {loss:g} and the norm of its gradient {norm:g}"
         return _left_out(health, guards, guards.non_finite == "stop", what)
     smoothed = health.smoothed
-    limit = math.inf if smoothed is None or health.seen < EARLY else smoothed + guards.spike_deviations * _deviation(health)
+    limit = (
+        math.inf if smoothed is None or health.seen < EARLY else smoothed + guards.spike_deviations * _deviation(health)
+    )
     if loss > limit:
         health = health.model_copy(update={"spikes": health.spikes + 1})
         if guards.spike != "count":

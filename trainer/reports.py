@@ -71,7 +71,9 @@ class Reporter:
         """Whether a report belongs after so many steps; that of the last one always does."""
         return done % self._every == 0
 
-    def report(self, facts: Mapping[str, Any], losses: Sequence[float], health: Health, *, tokens_per_step: int) -> None:
+    def report(
+        self, facts: Mapping[str, Any], losses: Sequence[float], health: Health, *, tokens_per_step: int
+    ) -> None:
         """Report where the run stands.
 
         facts: step, steps, learning_rate, gradient_norm and wait of a `Progress`; losses: of all steps so far.
