@@ -115,9 +115,7 @@ def _by_document(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, documents: Docu
     """Splitting and joining along the flattened batch keeps the backward pass at one copy each."""
     batch, heads, length, width = q_BHTD.shape
     sizes = [count * tokens for count, tokens in documents.runs]
-    q, k, v = (
-        _flat(x).split(sizes) for x in (q_BHTD, _repeated(k_BGTD, heads), _repeated(v_BGTD, heads))
-    )
+    q, k, v = (_flat(x).split(sizes) for x in (q_BHTD, _repeated(k_BGTD, heads), _repeated(v_BGTD, heads)))
     results = []
     for (count, tokens), *parts in zip(documents.runs, q, k, v, strict=True):
         one = [part.unflatten(0, (count, tokens)).transpose(1, 2) for part in parts]

@@ -1,7 +1,6 @@
 """Averaged weights, which under a constant learning rate do what a decay would (arXiv 2511.18903, 2405.18392)."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ class Average:
             self._mean = [torch.zeros_like(value) for value in now]
         self.taken += 1
         share = 1 - self._settings.decay if self._settings.kind == "ema" else 1 / self.taken
-        torch._foreach_lerp_(self._mean, now, share)  # noqa: SLF001  # torch has no other name for it
+        torch._foreach_lerp_(self._mean, now, share)
 
     def state(self) -> dict[str, Tensor]:
         """The running average by parameter, as it is kept; empty before the first weights."""
@@ -53,4 +52,4 @@ def corrected(state: Mapping[str, Tensor], settings: Averaging, taken: int) -> d
     if settings.kind == "last":
         return dict(state)
     share = 1 - settings.decay**taken
-    return {name: cast("Tensor", mean / share) for name, mean in state.items()}
+    return {name: mean / share for name, mean in state.items()}

@@ -90,7 +90,7 @@ def spread(model: nn.Module, parts: list[nn.Module], settings: TrainSettings, wo
     """
     if settings.checkpoint_activations:
         for part in parts:
-            part.forward = functools.partial(checkpoint, part.forward, use_reentrant=False)  # type: ignore[method-assign]  # names of parameters stay
+            part.forward = functools.partial(checkpoint, part.forward, use_reentrant=False)  # keeps names
     sharded = world.size > 1 and settings.parallel == "fsdp"
     loss = Loss(model)
     if settings.compile:

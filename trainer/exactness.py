@@ -3,11 +3,13 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils import deterministic
 
 _SEEDS = 1 << 63
+_MEMORY: Any = deterministic  # its one attribute has no type
 
 
 @contextlib.contextmanager
@@ -21,21 +23,21 @@ def exact(device: torch.device) -> Iterator[None]:
     threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    fills = deterministic.fill_uninitialized_memory
+    fills = _MEMORY.fill_uninitialized_memory
     flushes = _flushes()
     gpus = [device] if device.type == "cuda" else []
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(mode=True, warn_only=bool(gpus))
-        deterministic.fill_uninitialized_memory = False
-        torch.set_flush_denormal(True)  # noqa: FBT003  # torch names no argument
+        _MEMORY.fill_uninitialized_memory = False
+        torch.set_flush_denormal(True)
         with torch.random.fork_rng(gpus):
             yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict, warn_only=warns)
-        deterministic.fill_uninitialized_memory = fills
+        _MEMORY.fill_uninitialized_memory = fills
         torch.set_flush_denormal(flushes)
 
 

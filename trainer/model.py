@@ -29,7 +29,9 @@ class Attention(nn.Module):
         self.q_norm = nn.RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
         self.k_norm = nn.RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
 
-    def forward(self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
+    ) -> Tensor:
         """Mix each token with those before it in its document; [B, T, W]."""
         parts = self.qkv(x_BTW).unflatten(-1, (-1, self.width)).split((self.heads, self.groups, self.groups), dim=2)
         q_BTHD, k_BTGD, v_BTGD = parts
@@ -66,7 +68,9 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(settings.width, settings.norm_epsilon)
         self.feed_forward = FeedForward(settings)
 
-    def forward(self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
+    ) -> Tensor:
         """[B, T, W] to [B, T, W]."""
         x_BTW = x_BTW + self.attention(self.attention_norm(x_BTW), documents, rotation, alibi)
         return x_BTW + self.feed_forward(self.feed_forward_norm(x_BTW))  # type: ignore[no-any-return]  # as above
@@ -153,7 +157,9 @@ def check(settings: ModelSettings) -> None:
             f"a width of {width}, {heads} heads and {groups} key and value heads do not divide; each must be a multiple of the next"
         )
     if settings.positions == "rope" and width // heads % 2:
-        raise ValueError(f"RoPE turns pairs, and heads of width {width // heads} have an odd one; use an even width / heads")
+        raise ValueError(
+            f"RoPE turns pairs, and heads of width {width // heads} have an odd one; use an even width / heads"
+        )
 
 
 def rotations(context: int, width: int, theta: float) -> tuple[Tensor, Tensor]:

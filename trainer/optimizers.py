@@ -4,7 +4,6 @@ Its state is tensors by name, so that a checkpoint does not depend on the order 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ Named = dict[str, nn.Parameter]
 def blocks(model: nn.Module) -> list[nn.Module]:
     """The blocks of a decoder: the members of its longest list of modules."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len)) if lists else []
+    return list(max(lists, key=lambda found: len(list(found)))) if lists else []
 
 
 def sorted_parameters(model: nn.Module) -> tuple[Named, Named, Named]:
@@ -92,7 +91,7 @@ class Optimizer:
     def step(self, fraction: float, norm: float) -> None:
         """Update the weights at a fraction of the peak learning rates; `norm` is of the gradient and is clipped."""
         if self._clip is not None and norm > self._clip:
-            torch._foreach_mul_(self._gradients(), self._clip / norm)  # noqa: SLF001  # torch has no other name for it
+            torch._foreach_mul_(self._gradients(), self._clip / norm)
         for part, peak in self._parts:
             for group in part.param_groups:
                 group["lr"] = peak * fraction
@@ -135,4 +134,4 @@ class Optimizer:
 
 def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """The gradients that there are."""
-    return [cast("Tensor", p.grad) for p in parameters if p.grad is not None]
+    return [p.grad for p in parameters if p.grad is not None]

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 import xxhash
 from torch import Tensor
+from typing_extensions import Buffer
 
 _TYPES = {
     torch.float64: "F64",
@@ -74,6 +75,6 @@ def fingerprint(path: Path) -> dict[str, int | str]:
     return {"bytes": size, "xxh3": digest.hexdigest()}
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().contiguous().cpu().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+def _bytes(tensor: Tensor) -> Buffer:
+    flat: Buffer = tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data
+    return flat
