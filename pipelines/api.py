@@ -20,6 +20,7 @@ from pipelines.api_learning import (
     learn_importance,
     learn_ngram,
     learn_quality,
+    learn_tokenizer,
 )
 from pipelines.api_proving import ablate, ablate_request
 from pipelines.export import export_to
@@ -60,6 +61,7 @@ __all__ = [
     "learn_importance",
     "learn_ngram",
     "learn_quality",
+    "learn_tokenizer",
     "open_store",
     "plan",
     "report",
