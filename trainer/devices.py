@@ -2,7 +2,8 @@
 
 import torch
 
-#: Dense bf16 tensor operations a second by device name: the first entry that a name contains. From NVIDIA's data sheets.
+#: Dense bf16 tensor operations a second by words of the device's name; the first entry whose words are all in it. From
+#: NVIDIA's data sheets.
 PEAK_BF16 = (
     ("GH200", 989.4e12),
     ("H200", 989.4e12),
@@ -21,7 +22,8 @@ PEAK_BF16 = (
 
 def peak_flops(name: str) -> float | None:
     """Peak floating-point operations a second of one device in bf16 with 32-bit sums; None for a device not known."""
-    return next((peak for part, peak in PEAK_BF16 if part in name), None)
+    words = set(name.replace("-", " ").split())
+    return next((peak for part, peak in PEAK_BF16 if words.issuperset(part.split())), None)
 
 
 def device(rank: int) -> torch.device:
