@@ -68,7 +68,7 @@ def spans_of(batch):
     return [(*map(int, list(s)[:-1]), s["doc_id"].tobytes()) for s in batch.spans]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(cases(), st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_batches_are_what_lists_cut_by_hand_give_for_any_step_in_any_world(case, steps):
     context, size = case["context"], case["batch"] * case["context"]
@@ -88,7 +88,7 @@ def test_batches_are_what_lists_cut_by_hand_give_for_any_step_in_any_world(case,
                 assert all(spans_of(b) == spans_by_hand(cut) for b in batches)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(cases())
 def test_an_epoch_has_each_token_of_each_document_once_and_nothing_else(case):
     with TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def test_an_epoch_has_each_token_of_each_document_once_and_nothing_else(case):
     assert sorted(seen) == sorted((r, i, t) for r in case["rows"] for i, t in enumerate([END, *documents[r]]))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(cases(), st.data())
 def test_documents_that_two_views_share_keep_their_relative_order(case, data):
     documents = [d for shard in case["shards"] for d in shard]
