@@ -107,4 +107,4 @@ def dial_training(settings: ModelSettings, *, tokens: int) -> TrainingDial:
     rate = ladder_rate * min(1.0, batch / ladder_batch) ** 0.5
     steps = max(1, tokens // batch)
     warmup = min(math.ceil(count_parameters(settings).body / batch), steps // 10)
-    return TrainingDial(float(f"{rate:.2g}"), sequences, batch, steps, warmup)
+    return TrainingDial(float(f"{rate:.3g}"), sequences, batch, steps, warmup)

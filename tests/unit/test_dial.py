@@ -48,7 +48,7 @@ def test_at_the_size_of_the_ladder_training_is_the_ladders():
     found = dial_training(shape, tokens=20 * body)
 
     assert body == pytest.approx(108e6, rel=0.03)
-    assert found.learning_rate == pytest.approx(0.0047 / 2, rel=0.03)
+    assert found.learning_rate == pytest.approx(0.0047 / 2 * (2**18 / 327_680) ** 0.5, rel=0.03)
     assert (
         found.batch_tokens == found.batch_sequences * 2048 == 2**18
     )  # the power of two nearest to 327,680 in logarithm
