@@ -98,12 +98,12 @@ class Cell:
 
     def _grafted(self, trunk: Job) -> Job:
         """The trunk's job, begun from the longest part of it that is there."""
-        from trainer.checkpoint import latest  # noqa: PLC0415 - torch is loaded where it trains
+        from trainer.checkpoint import newest  # noqa: PLC0415 - torch is loaded where it trains
 
         own = Path(trunk.folder)
         for folder in sorted(own.parent.glob("[0-9]*"), reverse=True):
-            if folder.name < own.name and (found := latest(folder)) is not None:
-                return trunk.model_copy(update={"begin_from": str(found)})
+            if folder.name < own.name and (found := newest(folder)[0]) is not None:
+                return trunk.model_copy(update={"begin_from": str(found.folder)})
         return trunk
 
     def _prune(self, folder: Path) -> None:
@@ -118,7 +118,8 @@ class Cell:
         from trainer.panel import Panel  # noqa: PLC0415 - the same
 
         panel, began = Panel.open(self.panel), time.process_time()
-        nats = evaluate(load_model(Path(outcome.checkpoint)), panel, precision=self.own.settings.precision)
+        model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged)
+        nats = evaluate(model, panel, precision=self.own.settings.precision)
         seconds = round(time.process_time() - began, 3)
         return {"panel": panel.key, "nats": [float(x) for x in nats], "cpu_seconds": seconds}
 

@@ -6,10 +6,10 @@ from trainer.dial import dial, dial_training
 
 from pipelines.ablation.request import AblateRequest
 from stages.errors import SpecError
-from trainer.settings import ModelSettings, OptimizerSettings, Schedule, TrainSettings
+from trainer.settings import Averaging, ModelSettings, OptimizerSettings, Schedule, TrainSettings
 
-#: A run has at least so many optimizer steps, or its batch is made smaller than the dial's.
-STEPS = 240
+#: Weights that are averaged at the end of a run whose learning rate never falls.
+AVERAGED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Recipe:
         return max(1, round(self.request.decay * steps))
 
     def endpoint(self, tokens: int, seed: int, learning_rate: float) -> TrainSettings:
-        """The settings of a fully decayed run."""
+        """The settings of a fully decayed run; under a constant learning rate, of one that ends in averaged weights."""
         steps = self.steps(tokens)
         decay = self.decay_steps(steps) if self.request.schedule == "wsd" else 0
         schedule = Schedule(
@@ -92,9 +92,7 @@ def recipe_of(request: AblateRequest, vocabulary: int) -> Recipe:
         raise SpecError(
             f"no model has {request.parameters:,} parameters with {vocabulary:,} tokens: {error}"
         ) from error
-    told = dial_training(model)
-    most = max(1, request.budgets[0] // (STEPS * request.context))
-    sequences = request.batch_sequences or max(1, min(told.batch_tokens // request.context, most))
-    shortest = max(1, request.budgets[0] // (sequences * request.context))
-    warmup = max(1, min(told.warmup_steps, shortest // 10))
-    return Recipe(model, sequences, warmup, told.learning_rate, request)
+    told = dial_training(model, tokens=request.budgets[0])
+    sequences = request.batch_sequences or told.batch_sequences
+    steps = max(1, request.budgets[0] // (sequences * request.context))
+    return Recipe(model, sequences, min(told.warmup_steps, steps // 10), told.learning_rate, request)

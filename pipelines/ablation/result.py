@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from trainer.dial import count_parameters, flops_per_token
+from trainer.epochs_of_budget import describe
 from trainer.evidence.study import study
 from trainer.panel import Panel
-from trainer.supply import describe
+from trainer.parameters import count_parameters
 
 from pipelines.ablation.bracket import Bracket
 from pipelines.ablation.prepare import Prepared, ReadyArm, facts
@@ -65,9 +65,7 @@ class Findings:
         return 1 + max((b for _, _, b in self.records), default=0)
 
     def _hit(self, arm: ReadyArm) -> tuple[int, np.ndarray[Any, np.dtype[np.bool_]]]:
-        hits = self.prepared.hits[arm.tokenized.pack.key]
-        found: tuple[int, np.ndarray[Any, np.dtype[np.bool_]]] = hits.of(arm.chosen.rows)
-        return found
+        return self.prepared.hits[arm.tokenized.pack.key].of(arm.tokenized.by_shard(arm.chosen.rows))
 
     def json(self) -> dict[str, Any]:
         """The result as data; see `pipelines.report.ablation` for who reads it."""
@@ -133,17 +131,12 @@ class Findings:
         }
 
     def _arm(self, arm: ReadyArm, losses: Losses) -> dict[str, Any]:
-        documents, hit = self._hit(arm)
         told = describe(arm.view, arm.tokenized.pack, self.tokens[arm.name][: len(losses.budgets)])
         return {
             **facts(arm),
             "epochs": [one.epochs for one in told],
             "unique_tokens": [one.unique_tokens for one in told],
-            "contamination": {
-                "documents_hit": int(documents),
-                "panel_documents_hit": int(hit.sum()),
-                "panel_documents": len(hit),
-            },
+            "contamination": self.prepared.hits[arm.tokenized.pack.key].facts(arm.tokenized.by_shard(arm.chosen.rows)),
         }
 
     def _endpoints(self, losses: Losses, clean: np.ndarray[Any, np.dtype[np.bool_]]) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Cells:
         return Cell(self._prepared.store, name, self._trunk(arm, recipe, point, seed, data), own, self._panel, what)
 
     def _trunk(self, arm: ReadyArm, recipe: Recipe, point: Point, seed: int, data: dict[str, str]) -> Job | None:
-        if self._prepared.request.schedule != "wsd":
+        if self._prepared.request.schedule == "cosine":
             return None
         step = recipe.leaves_at(point.tokens)
         settings = recipe.trunk(point.tokens, seed, point.learning_rate, (step,))
