@@ -21,6 +21,7 @@ from pipelines.api_learning import (
     learn_ngram,
     learn_quality,
 )
+from pipelines.api_proving import scaling_fit
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -64,6 +65,7 @@ __all__ = [
     "run_id",
     "runs",
     "sample",
+    "scaling_fit",
     "stages",
     "status",
     "view",
