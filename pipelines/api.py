@@ -22,7 +22,7 @@ from pipelines.api_learning import (
     learn_quality,
     learn_tokenizer,
 )
-from pipelines.api_proving import ablate, ablate_request
+from pipelines.api_proving import ablate, ablate_request, scaling_fit
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -69,6 +69,7 @@ __all__ = [
     "run_id",
     "runs",
     "sample",
+    "scaling_fit",
     "stages",
     "status",
     "view",

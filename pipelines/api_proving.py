@@ -1,6 +1,7 @@
-"""Proving from Python: the calls of `tamis ablate`, as `pipelines.api` gives them."""
+"""Proving from Python: the calls of `tamis ablate` and `tamis scaling`, as `pipelines.api` gives them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ from pipelines.ablation.request import AblateRequest, sections
 from pipelines.opening import open_store, view
 from pipelines.progress import NullWatch, Watch
 from pipelines.run import Options
+from pipelines.scaling_points import read_points
 from pipelines.store import Store
+from stages.errors import DataError, SpecError
 
 
 def ablate_request(fields: Mapping[str, Any]) -> AblateRequest:
@@ -43,3 +46,33 @@ def ablate(
     asked = request if isinstance(request, AblateRequest) else ablate_request(request)
     found = view(run, store=open_store(store))
     return train(found, asked, options or Options(engine="local"), watch or NullWatch())
+
+
+def scaling_fit(
+    path: str | Path,
+    *,
+    budgets: Sequence[float] = (),
+    unique_tokens: float | None = None,
+    resamples: int = 1000,
+    baseline: str | None = None,
+    seed: int,
+) -> dict[str, Any]:
+    """Fit a scaling law to the runs of a CSV file (see `trainer.scaling.study` for what comes back).
+
+    budgets: in FLOPs, to be spent best; unique_tokens: how many distinct tokens there are for that; resamples: of the bootstrap
+    over runs, 0 for no intervals; baseline: the arm that others are compared with, by default the first.
+
+    Raises:
+        DataError: the file cannot be read, has a wrong line, or too few runs to be fitted.
+        SpecError: a budget is not a positive number, or the baseline is none of the arms.
+    """
+    from trainer.scaling.study import Question, study  # noqa: PLC0415 - scipy is only needed where something is fitted
+
+    for what, number in (*(("budget", b) for b in budgets), ("number of unique tokens", unique_tokens)):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise SpecError(f"a {what} of {number:g} makes no sense; give a positive number")
+    points = read_points(Path(path), baseline)
+    try:
+        return study(points, Question(tuple(budgets), unique_tokens, resamples), seed=seed)
+    except ValueError as error:
+        raise DataError(f"{path} cannot be fitted: {error}", path=str(path)) from error

@@ -19,6 +19,7 @@ from pipelines.commands.ablate import ablate
 from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.label import label
 from pipelines.commands.learn import learn
+from pipelines.commands.scaling import scaling
 from pipelines.commands.shared import (
     Address,
     AsJson,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(index, name="index")
 app.add_typer(learn, name="learn")
+app.add_typer(scaling, name="scaling")
 app.command()(artifacts)
 app.command()(label)
 app.command(cls=Several)(ablate)

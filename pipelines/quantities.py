@@ -14,6 +14,8 @@ _SMALL = 100
 _TINY = 0.001
 #: Reals from here on are written without decimals; below _POINT, with an exponent.
 _BIG, _POINT = 1000, 0.0001
+#: Half of the last of three digits: from here on a number is rounded up to the next unit.
+_HALF_DIGIT = 0.0005
 
 
 def count(n: int) -> str:
@@ -62,6 +64,16 @@ def duration(seconds: float) -> str:
 def rate(nbytes: float, seconds: float) -> str:
     """Text per second, or a dash when nothing was done."""
     return f"{size(nbytes / seconds)}/s" if seconds > 0 and nbytes > 0 else "–"
+
+
+def magnitude(number: float | None) -> str:
+    """Parameters or tokens with three digits: 1800000 -> '1.8 M', 7.32e10 -> '73.2 B'; null is '–'."""
+    if number is None:
+        return "–"
+    for power, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= power * (1 - _HALF_DIGIT):
+            return f"{_real(float(f'{number / power:.3g}'))}{NARROW}{unit}"
+    return f"{number:.3g}"
 
 
 def value(x: Any) -> str:

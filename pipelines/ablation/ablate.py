@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.panel import Panel
-
 from pipelines.ablation.bracket import Bracket, bracket
 from pipelines.ablation.cells import Cell
 from pipelines.ablation.folder import AblationFolder
@@ -34,6 +32,7 @@ from pipelines.report.ablation import write_ablation
 from pipelines.run import Options
 from pipelines.view import RunView
 from stages.errors import SpecError, StageError
+from trainer.panel import Panel
 
 #: The smaller models of a ladder, as shares of the parameters.
 LADDER = (0.25, 0.5)

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.job import Job, Outcome, Progress
-
 from pipelines.store import Store
 from stages.fingerprint import key
+from trainer.job import Job, Outcome, Progress
 from trainer.settings import ModelSettings, TrainSettings
 
 #: Bumped when the same settings give other numbers.

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stages.text.tokens import Tokens
-
 from pipelines.ablation.arms import Arm
 from pipelines.plan import ORDER, SELECT, Plan, plan
 from pipelines.rule_files import loader
@@ -17,6 +15,7 @@ from pipelines.wiring import Pinned
 from stages.base import CorpusStage, Files, RowStage, Stage
 from stages.errors import SpecError
 from stages.rules import RuleFile
+from stages.text.tokens import Tokens
 
 #: No step of a spec can have this name.
 TOKENS = "ablation.tokens"

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stages.text.tokens import Tokens
 from trainer.evidence.attribution import subsets_for
-from trainer.view import View
 
 from pipelines.ablation.arms import Arm, expand, parts
 from pipelines.ablation.contamination import Hits, audit
@@ -24,6 +22,8 @@ from pipelines.store import Store
 from pipelines.view import RunView
 from stages.artifacts import Artifact, find
 from stages.errors import DataError, SpecError
+from stages.text.tokens import Tokens
+from trainer.view import View
 
 
 @dataclass(frozen=True, slots=True)

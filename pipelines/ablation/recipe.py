@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from trainer.dial import dial, dial_training
-
 from pipelines.ablation.request import AblateRequest
 from stages.errors import SpecError
-from trainer.settings import Averaging, ModelSettings, OptimizerSettings, Schedule, TrainSettings
+from trainer.dial import dial, dial_training
+from trainer.settings import ModelSettings, OptimizerSettings, Schedule, TrainSettings
 
 #: Weights that are averaged at the end of a run whose learning rate never falls.
 AVERAGED = 10

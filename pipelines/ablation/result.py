@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from trainer.epochs_of_budget import describe
-from trainer.evidence.study import study
-from trainer.panel import Panel
-from trainer.parameters import count_parameters
 
 from pipelines.ablation.bracket import Bracket
 from pipelines.ablation.prepare import Prepared, ReadyArm, facts
 from pipelines.ablation.recipe import Recipe
 from trainer.evidence.losses import Losses
+from trainer.evidence.study import study
+from trainer.panel import Panel
+from trainer.parameters import count_parameters, flops_per_token
+from trainer.repetition import describe
 
 FORMAT = 1
 CONTROL, WHOLE = "random", "curated"
@@ -135,7 +135,7 @@ class Findings:
         return {
             **facts(arm),
             "epochs": [one.epochs for one in told],
-            "unique_tokens": [one.unique_tokens for one in told],
+            "unique_tokens": [round(one.unique) for one in told],
             "contamination": self.prepared.hits[arm.tokenized.pack.key].facts(arm.tokenized.by_shard(arm.chosen.rows)),
         }
 
@@ -207,6 +207,6 @@ def ladder_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
             tokens = int(losses.tokens_ASB[place])
             told = describe(arm.view, arm.tokenized.pack, (tokens,))[0]
             loss = float(np.sum(losses.nats_ASBD[place]) / panel_tokens)
-            row = {"arm": name, "parameters": parameters, "tokens": tokens, "unique_tokens": told.unique_tokens}
+            row = {"arm": name, "parameters": parameters, "tokens": tokens, "unique_tokens": round(told.unique)}
             rows.append({**row, "loss": loss, "seed": seed})
     return rows

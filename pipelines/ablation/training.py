@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.job import Job
-
 from pipelines.ablation.cells import Cell, cell_key, root, trunk_key
 from pipelines.ablation.prepare import Prepared, ReadyArm
 from pipelines.ablation.progress import Standing
@@ -14,6 +12,7 @@ from pipelines.engine import Engine, Outcome
 from pipelines.execute import failed
 from pipelines.progress import Watch
 from stages.fingerprint import key
+from trainer.job import Job
 from trainer.settings import TrainSettings
 
 #: Seeds of the arm `again` are those of its twin and this.

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from trainer.token_pack import TokenPack
 
 from pipelines.ablation.origins import TOKENS, Planner, needed
 from pipelines.among import KEEP
@@ -24,6 +23,7 @@ from pipelines.shards import batches
 from pipelines.token_packs import PackFile, token_packs
 from pipelines.view import RunView
 from stages.chance import mixed
+from trainer.token_pack import TokenPack
 
 Ints = NDArray[np.int64]
 EPOCHS, POSITION = f"{SELECT}.epochs", f"{ORDER}.position"

@@ -1,5 +1,6 @@
 """Curves as a drawing: a line and a band for each series, or dots and whiskers beside the diagonal for reliability."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -29,13 +30,14 @@ CONTROL = "random"
 def curve_figure(curve: Curve, *, wide: bool) -> Markup:
     """The drawing of one curve; nothing where it has no point."""
     width, height = WIDE if wide else NARROW
-    series = [(class_of(curve, n), s.name, thinned(s)) for n, s in enumerate(curve.series)]
-    plot = _plot([p for _, _, points in series for p in points], curve, width, height)
+    series = [(class_of(curve, n), s, thinned(s)) for n, s in enumerate(curve.series)]
+    beside = [(x, y, None, None) for s in curve.series for x, y in s.through or ()]
+    plot = _plot([*(p for _, _, points in series for p in points), *beside], curve, width, height)
     if plot is None:
         return Markup("")
     parts = _frame(curve, plot, width, height)
-    for class_, name, points in series:
-        parts.append(tag("g", *_drawn(name, points, plot, curve), class_=class_))
+    for class_, one, points in series:
+        parts.append(tag("g", *_drawn(one, points, plot, curve), class_=class_))
     names = ", ".join(s.name for s in curve.series)
     label = f"{curve.title}: {curve.y} over {curve.x}, {names}"
     return drawing(width, height, label, *parts, class_=f"curve {'wide' if wide else 'narrow'}")
@@ -78,8 +80,12 @@ def _plot(points: list[Point], curve: Curve, width: float, height: float) -> _Pl
     xs = [p[0] for p in known]
     if curve.reliability and min(xs + ys) >= 0 and max(xs + ys) <= 1:
         xs, ys = [0.0, 1.0], [0.0, 1.0]
-    y = Axis.around(ys, height - _FLOOR, _TOP)
+    if curve.level is not None:
+        ys.append(curve.level)
+    y = Axis.log_around(ys, height - _FLOOR, _TOP) if curve.log_y else Axis.around(ys, height - _FLOOR, _TOP)
     left = 10 + _LETTER * max(len(written(t)) for t in y.ticks(_TICKS) or [y.low])
+    if curve.log_x:
+        return _Plot(Axis.log_around(xs, left, width - _RIGHT), y)
     return _Plot(Axis.around(xs, left, width - _RIGHT, may_be_log=not curve.reliability), y)
 
 
@@ -96,7 +102,10 @@ def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Marku
         anchor = "end" if x.at(t) > width - 2 * _RIGHT else "middle"
         parts.append(tag("text", written(t), x=x.at(t), y=floor + 17, text_anchor=anchor, class_="tick"))
     letters = int(width / _LETTER)
-    parts.append(tag("text", one_line(curve.y, letters), x=0, y=12, class_="name"))
+    name = one_line(curve.y, letters - 14) + (" (log scale)" if y.logarithmic else "")
+    parts.append(tag("text", name, x=0, y=12, class_="name"))
+    if curve.level is not None:
+        parts.append(tag("line", x1=x.start, x2=x.end, y1=y.at(curve.level), y2=y.at(curve.level), class_="ideal"))
     name = one_line(curve.x, letters - 14) + (" (log scale)" if x.logarithmic else "")
     parts.append(tag("text", name, x=x.end, y=floor + 34, text_anchor="end", class_="name"))
     if curve.reliability:
@@ -107,8 +116,11 @@ def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Marku
     return parts
 
 
-def _drawn(name: str, points: list[Point], plot: _Plot, curve: Curve) -> list[Markup]:
+def _drawn(one: Series, points: list[Point], plot: _Plot, curve: Curve) -> list[Markup]:
     """One series: what is not known leaves a gap."""
+    if one.through is not None:
+        line = [tag("polyline", points=_places(sorted(one.through), plot), class_="line")] if one.through else []
+        return [*line, *(_dot(one.name, p, plot, curve) for p in points if p[1] is not None)]
     runs: list[list[Point]] = [[]]
     for point in points:
         if point[1] is None:
@@ -126,11 +138,11 @@ def _drawn(name: str, points: list[Point], plot: _Plot, curve: Curve) -> list[Ma
         if len(run) > 1:
             parts.append(tag("polyline", points=_places([(p[0], p[1]) for p in run], plot), class_="line"))
     if len(points) <= _DOTTED:
-        parts += [_dot(name, p, plot, curve) for run in runs for p in run]
+        parts += [_dot(one.name, p, plot, curve) for run in runs for p in run]
     return parts
 
 
-def _places(points: list[tuple[float, float | None]], plot: _Plot) -> str:
+def _places(points: Sequence[tuple[float, float | None]], plot: _Plot) -> str:
     return " ".join(f"{plot.x.at(x):.1f},{plot.y.at(y):.1f}" for x, y in points if y is not None)
 
 

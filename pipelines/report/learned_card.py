@@ -29,20 +29,30 @@ class Metric(BaseModel):
 
 
 class Series(BaseModel):
-    """Points of a line: x, y, and where it is known the interval of y."""
+    """Points of a line: x, y, and where it is known the interval of y.
+
+    `through`, where it is given, are the places of the line; the points are then dots beside it.
+    """
 
     name: str
+    through: list[tuple[Number, Number]] | None = None
     points: list[tuple[Number, Number | None, Number | None, Number | None]]
 
 
 class Curve(BaseModel):
-    """Lines over one x. On the diagonal of a reliability curve what is said is what happens."""
+    """Lines over one x. On the diagonal of a reliability curve what is said is what happens.
+
+    `level` is a value of y that a line is drawn at; `log_x` and `log_y` ask for logarithmic axes.
+    """
 
     title: str = ""
     x: str = "x"
     y: str = "y"
     series: list[Series] = Field(min_length=1)
     reliability: bool = False
+    level: Number | None = None
+    log_x: bool = False
+    log_y: bool = False
 
 
 class Shown(BaseModel):
