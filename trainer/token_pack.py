@@ -237,14 +237,19 @@ class TokenPack:
         if len(self._files) == 1:
             yield 0, slice(None)
             return
+        if (rows[1:] >= rows[:-1]).all():
+            first, last = np.searchsorted(self._firsts, rows[[0, -1]], side="right") - 1
+            cuts = np.searchsorted(rows, self._firsts[first : last + 1]).tolist()
+            for number, (begin, end) in enumerate(pairwise([*cuts, len(rows)]), int(first)):
+                if begin < end:
+                    yield number, slice(begin, end)
+            return
         numbers = np.searchsorted(self._firsts, rows, side="right") - 1
-        ascending = bool((numbers[1:] >= numbers[:-1]).all())
-        order = np.arange(len(rows)) if ascending else np.argsort(numbers, kind="stable")
-        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-        bounds = [0, *cuts.tolist(), len(rows)]
-        for begin, end in pairwise(bounds):
-            places = slice(begin, end) if ascending else order[begin:end]
-            yield int(numbers[order[begin]]), places
+        order = np.argsort(numbers, kind="stable")
+        held = numbers[order]
+        cuts = (np.flatnonzero(held[1:] != held[:-1]) + 1).tolist()
+        for begin, end in pairwise([0, *cuts, len(rows)]):
+            yield int(held[begin]), order[begin:end]
 
     def _place(self, row: int) -> tuple[int, int]:
         if not 0 <= row < self.documents:
