@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_runs import MODEL, make_data, make_job, result, steps, tensors
 from torch import nn
+from training_runs import MODEL, make_data, make_job, result, steps, tensors
 
 from stages.errors import DataError, SpecError, StorageError
 from trainer.checkpoint import load_model
@@ -63,7 +63,9 @@ def test_a_branch_of_a_trunk_is_the_undisturbed_run_bit_for_bit(tmp_path, precis
     trunk = {"steps": 100, "warmup_steps": 4}
     train(make_job(tmp_path, "trunk", schedule=trunk, keep_steps=(begin,), stop_after=20, precision=precision))
     undisturbed = train(make_job(tmp_path, "undisturbed", schedule=WSD, precision=precision))
-    job = make_job(tmp_path, "branch", schedule=WSD, precision=precision, begin_from=str(tmp_path / f"trunk/step-{begin:08d}"))
+    job = make_job(
+        tmp_path, "branch", schedule=WSD, precision=precision, begin_from=str(tmp_path / f"trunk/step-{begin:08d}")
+    )
     branch = train(job)
     assert result(branch) == result(undisturbed)
     assert 0 < branch.inherited_cpu_seconds < branch.cpu_seconds
@@ -79,7 +81,9 @@ def test_a_constant_trunk_is_averaged_in_a_branch(tmp_path):
     branch = make_job(tmp_path, "branch", schedule=constant, averaging=average)
     outcome = train(branch.model_copy(update={"begin_from": str(tmp_path / "trunk/step-00000010")}))
     assert result(outcome) == result(whole)
-    late = make_job(tmp_path, "late", schedule=constant, averaging=average, begin_from=str(tmp_path / "trunk/step-00000014"))
+    late = make_job(
+        tmp_path, "late", schedule=constant, averaging=average, begin_from=str(tmp_path / "trunk/step-00000014")
+    )
     with pytest.raises(SpecError, match="averaging.* is None there and 'last' here"):
         train(late)
 
@@ -107,8 +111,14 @@ OTHERS = {
         {"optimizer": {"learning_rate": 1e-3}},
         "another optimizer: optimizer.learning_rate is 0.003 there and 0.001 here",
     ),
-    "model": ({"model": MODEL.model_copy(update={"hidden": 64})}, "another model: model.hidden is 48 there and 64 here"),
-    "schedule": ({"schedule": {**WSD, "decay_steps": 5}}, "another schedule: schedule.decay_steps is 6 there and 5 here"),
+    "model": (
+        {"model": MODEL.model_copy(update={"hidden": 64})},
+        "another model: model.hidden is 48 there and 64 here",
+    ),
+    "schedule": (
+        {"schedule": {**WSD, "decay_steps": 5}},
+        "another schedule: schedule.decay_steps is 6 there and 5 here",
+    ),
     "precision": ({"precision": "bf16"}, "another training run: precision is 'fp32' there and 'bf16' here"),
 }
 
@@ -132,7 +142,9 @@ def test_a_checkpoint_of_another_pack_is_refused(tmp_path):
 
 def test_a_tokenizer_that_does_not_match_is_refused(tmp_path):
     small = MODEL.model_copy(update={"vocabulary": 32})
-    with pytest.raises(SpecError, match="come from bpe-test, which has 64 entries, but the model has 32; give the model"):
+    with pytest.raises(
+        SpecError, match="come from bpe-test, which has 64 entries, but the model has 32; give the model"
+    ):
         train(make_job(tmp_path, model=small))
 
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from training_runs import make_data, make_job, result, tensors, train_in_world
 
-from stages.errors import SpecError
-from trainer.distributed import World
 from trainer.job import Outcome
 from trainer.journal import entries
 from trainer.train import train
@@ -39,8 +37,7 @@ def assert_same(found, expected, folder):
             np.testing.assert_allclose(many[name], value, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize(("parallel", "size"), [("ddp", 2), ("fsdp", 2), ("ddp", 4)])
 def test_a_world_trains_what_one_process_does(tmp_path, parallel, size):
     expected = train(make_job(tmp_path, "one", optimizer=LINEAR))
     found = train_in_world(make_job(tmp_path, "many", optimizer=LINEAR, parallel=parallel), size)
@@ -69,11 +66,11 @@ def test_a_world_with_muon_trains_what_one_process_does(tmp_path, parallel):
     expected = train(make_job(tmp_path, "one", **changes))
     found = train_in_world(make_job(tmp_path, "many", parallel=parallel, **changes), 2)
     assert found.ledger == expected.ledger
-    assert found.curve.nats_per_token == pytest.approx(expected.curve.nats_per_token, rel=1e-3)
+    for name, value in tensors(expected).items():  # Muon rounds to 16 bits on the way
+        np.testing.assert_allclose(tensors(found)[name], value, atol=2e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("parallel", "precision"), [("ddp", "bf16"), ("fsdp", "fp32")])
 def test_a_world_that_was_stopped_ends_with_the_same_bits(tmp_path, parallel, precision):
     changes = {"parallel": parallel, "precision": precision}
     undisturbed = train_in_world(make_job(tmp_path, "undisturbed", **changes), 2)
@@ -88,9 +85,7 @@ def test_one_process_goes_on_where_two_stopped_and_the_other_way_round(tmp_path)
     assert_same(train_in_world(make_job(tmp_path, "many", optimizer=LINEAR), 4), expected, tmp_path)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
-    import trainer.train  # noqa: PLC0415  # to say how many processes there are
-
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     job = make_job(tmp_path, batch_sequences=3)
     (tmp_path / "job.json").write_text(job.model_dump_json())
     done = torchrun(tmp_path / "job.json", 2)
