@@ -99,8 +99,7 @@ def attend(
     if heads % groups:
         raise ValueError(f"{heads} query heads cannot share {groups} key and value heads; the first must be a multiple")
     chosen = choose(q_BHTD.device, q_BHTD.dtype, alibi=alibi is not None) if backend == "auto" else backend
-    attention = _BACKENDS[chosen]
-    return attention(q_BHTD, k_BGTD, v_BGTD, documents, alibi)
+    return _BACKENDS[chosen](q_BHTD, k_BGTD, v_BGTD, documents, alibi)
 
 
 def choose(device: torch.device, dtype: torch.dtype, *, alibi: bool) -> Backend:
@@ -115,17 +114,15 @@ def _by_document(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, documents: Docu
     """Splitting and joining along the flattened batch keeps the backward pass at one copy each."""
     batch, heads, length, width = q_BHTD.shape
     sizes = [count * tokens for count, tokens in documents.runs]
-    q, k, v = (
-        _flat(x).split(sizes) for x in (q_BHTD, _repeated(k_BGTD, heads), _repeated(v_BGTD, heads))
-    )
+    flat = (_flat(x) for x in (q_BHTD, _repeated(k_BGTD, heads), _repeated(v_BGTD, heads)))
     results = []
-    for (count, tokens), *parts in zip(documents.runs, q, k, v, strict=True):
-        one = [part.unflatten(0, (count, tokens)).transpose(1, 2) for part in parts]
+    for (count, tokens), *parts in zip(documents.runs, *(torch.split(x, sizes) for x in flat), strict=True):
+        q, k, v = (part.unflatten(0, (count, tokens)).transpose(1, 2) for part in parts)
         if alibi is None:
-            found = F.scaled_dot_product_attention(*one, is_causal=True)
+            found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            places = torch.arange(tokens, device=alibi.device)
-            found = F.scaled_dot_product_attention(*one, attn_mask=_causal_bias(places, alibi).to(one[0].dtype))
+            bias = _causal_bias(torch.arange(tokens, device=alibi.device), alibi)
+            found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         results.append(_flat(found))
     return torch.cat(results).view(batch, length, heads, width).transpose(1, 2)
 
@@ -200,7 +197,9 @@ def _varlen(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, documents: Documents
     batch, heads, length, width = q_BHTD.shape
     bounds = documents.bounds
     found = varlen_attn(
-        *(_flat(x) for x in (q_BHTD, k_BGTD, v_BGTD)),
+        _flat(q_BHTD),
+        _flat(k_BGTD),
+        _flat(v_BGTD),
         bounds,
         bounds,
         length,
@@ -212,4 +211,9 @@ def _varlen(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, documents: Documents
     return cast("Tensor", found).view(batch, length, heads, width).transpose(1, 2)
 
 
-_BACKENDS = {"documents": _by_document, "dense": _dense, "flex": _flex, "varlen": _varlen}
+_BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor, Documents, Tensor | None], Tensor]] = {
+    "documents": _by_document,
+    "dense": _dense,
+    "flex": _flex,
+    "varlen": _varlen,
+}

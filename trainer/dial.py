@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from trainer.model import count_parameters
+from trainer.parameters import count_parameters
 from trainer.settings import ModelSettings
 
 #: Width of a head. Attention on CPUs is about twice as fast with heads of 64 as of 32; GPUs want 64 or more.
@@ -85,13 +85,13 @@ class TrainingDial:
 
 
 def dial_training(settings: ModelSettings, *, tokens: int) -> TrainingDial:
-    """Learning rate, batch and warm-up for a budget of tokens, by OLMo-core's ladder: with N parameters of the body,
+    """Learning rate, batch and warm-up for a budget of tokens, by OLMo-core's ladder.
 
-        batch = 2048 x 160 x (N / 108M)^(2/3) tokens,  learning rate = 0.0047 x (N / 108M)^(-1/3) / 2,  warm-up = N tokens.
-
-    A batch that would leave fewer than 240 steps is made smaller, and the learning rate with it, by the square root (the noise
-    of AdamW's steps, arXiv:2205.10287). The warm-up is at most a tenth of the steps, the learning rate at most 0.01, and the batch a power of
-    two of sequences. For several budgets, dial the smallest: branches of one trunk share all of this.
+    With N parameters of the body: a batch of 2048 x 160 x (N / 108M)^(2/3) tokens, a learning rate of
+    0.0047 x (N / 108M)^(-1/3) / 2, a warm-up of N tokens. Three clamps make it sane at tiny sizes: a batch that would leave
+    fewer than 240 steps is made smaller, and the learning rate with it by the square root (arXiv:2205.10287); the rate is
+    at most 0.01; the warm-up is at most a tenth of the steps. The batch is a power of two of sequences. For several
+    budgets dial the smallest, because branches of one trunk share all of this.
 
     Raises:
         ValueError: the budget is not one sequence.
@@ -107,4 +107,4 @@ def dial_training(settings: ModelSettings, *, tokens: int) -> TrainingDial:
     rate = ladder_rate * min(1.0, batch / ladder_batch) ** 0.5
     steps = max(1, tokens // batch)
     warmup = min(math.ceil(count_parameters(settings).body / batch), steps // 10)
-    return TrainingDial(float(f"{rate:.2g}"), sequences, batch, steps, warmup)
+    return TrainingDial(float(f"{rate:.3g}"), sequences, batch, steps, warmup)

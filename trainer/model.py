@@ -5,7 +5,6 @@ Nothing else mixes tokens. Shapes: B sequences, T tokens, V vocabulary, W width,
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that everybody knows
@@ -13,7 +12,23 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from trainer.attention import Backend, Documents, alibi_slopes, attend
+from trainer.parameters import Parameters, count_parameters, flops_per_token
 from trainer.settings import ModelSettings
+
+__all__ = ["Decoder", "Parameters", "check", "count_parameters", "flops_per_token", "initialize"]
+
+
+class RMSNorm(nn.Module):
+    """x / root mean square of x, times a weight; in the weight's precision, whatever the input's."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize the last dimension."""
+        return F.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon)
 
 
 class Attention(nn.Module):
@@ -26,10 +41,12 @@ class Attention(nn.Module):
         self.backend: Backend = "auto"
         self.qkv = nn.Linear(settings.width, (self.heads + 2 * self.groups) * self.width, bias=False)
         self.out = nn.Linear(settings.width, settings.width, bias=False)
-        self.q_norm = nn.RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
-        self.k_norm = nn.RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
+        self.q_norm = RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
+        self.k_norm = RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
 
-    def forward(self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
+    ) -> Tensor:
         """Mix each token with those before it in its document; [B, T, W]."""
         parts = self.qkv(x_BTW).unflatten(-1, (-1, self.width)).split((self.heads, self.groups, self.groups), dim=2)
         q_BTHD, k_BTGD, v_BTGD = parts
@@ -61,12 +78,14 @@ class Block(nn.Module):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(settings.width, settings.norm_epsilon)
+        self.attention_norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.attention = Attention(settings)
-        self.feed_forward_norm = nn.RMSNorm(settings.width, settings.norm_epsilon)
+        self.feed_forward_norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.feed_forward = FeedForward(settings)
 
-    def forward(self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
+    ) -> Tensor:
         """[B, T, W] to [B, T, W]."""
         x_BTW = x_BTW + self.attention(self.attention_norm(x_BTW), documents, rotation, alibi)
         return x_BTW + self.feed_forward(self.feed_forward_norm(x_BTW))  # type: ignore[no-any-return]  # as above
@@ -89,7 +108,7 @@ class Decoder(nn.Module):
         self.settings = settings
         self.embedding = nn.Embedding(settings.vocabulary, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
-        self.norm = nn.RMSNorm(settings.width, settings.norm_epsilon)
+        self.norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.head = nn.Linear(settings.width, settings.vocabulary, bias=False)
         if settings.tied:
             self.head.weight = self.embedding.weight
@@ -131,7 +150,7 @@ class Decoder(nn.Module):
         rotation = None
         if self.settings.positions == "rope":
             at = documents.positions_BT
-            rotation = self.cosines_TD[at].unsqueeze(2), self.sines_TD[at].unsqueeze(2)  # type: ignore[index,operator]  # buffers are tensors
+            rotation = self.cosines_TD[at].unsqueeze(2), self.sines_TD[at].unsqueeze(2)  # type: ignore[index]  # buffers are tensors
         x_BTW = self.embedding(tokens_BT)
         for block in self.blocks:
             if checkpoint:
@@ -153,7 +172,9 @@ def check(settings: ModelSettings) -> None:
             f"a width of {width}, {heads} heads and {groups} key and value heads do not divide; each must be a multiple of the next"
         )
     if settings.positions == "rope" and width // heads % 2:
-        raise ValueError(f"RoPE turns pairs, and heads of width {width // heads} have an odd one; use an even width / heads")
+        raise ValueError(
+            f"RoPE turns pairs, and heads of width {width // heads} have an odd one; use an even width / heads"
+        )
 
 
 def rotations(context: int, width: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -190,31 +211,3 @@ def initialize(model: Decoder, seed: int) -> None:
             deviation /= depth
         with torch.no_grad():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How many there are: in all, in embeddings (twice where the output layer is not tied), and in the rest."""
-
-    total: int
-    embedding: int
-    body: int
-
-
-def count_parameters(settings: ModelSettings) -> Parameters:
-    """Parameters of the decoder that these settings make."""
-    width, head = settings.width, settings.width // settings.heads
-    attention = width * head * (settings.heads + 2 * settings.kv_heads) + width * width
-    norms = 2 * width + (2 * head if settings.query_key_norm else 0)
-    body = settings.layers * (attention + 3 * width * settings.hidden + norms) + width
-    embedding = settings.vocabulary * width * (1 if settings.tied else 2)
-    return Parameters(embedding + body, embedding, body)
-
-
-def flops_per_token(settings: ModelSettings) -> int:
-    """Floating-point operations of training on one token, 6 N (forward 2 N, backward 4 N).
-
-    N is every parameter that multiplies: the body and the output layer, tied or not, but no input embedding, which is only
-    looked up. The products of attention are left out, as in 6 N D (arXiv:2001.08361).
-    """
-    return 6 * (count_parameters(settings).body + settings.vocabulary * settings.width)
