@@ -150,7 +150,7 @@ class Scorer:
         hidden_KW = torch.nn.functional.pad(hidden_KW, (0, 0, 0, missing))
         targets_K = torch.nn.functional.pad(targets_K, (0, missing))
         nats, best = [], []
-        for some, wanted in zip(hidden_KW.split(together), targets_K.split(together), strict=True):
+        for some, wanted in zip(torch.split(hidden_KW, together), torch.split(targets_K, together), strict=True):
             logits = self.model.head(some).float()
             nats.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
             if greedy:

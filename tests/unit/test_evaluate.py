@@ -21,7 +21,7 @@ def decoder(**changes):
     initialize(model, 1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter *= 3  # so that losses differ
+            parameter.mul_(3)  # so that losses differ
     return model
 
 
