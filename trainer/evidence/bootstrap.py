@@ -219,10 +219,12 @@ def interval(value: float, drawn_R: Floats, confidence: float) -> dict[str, Any]
 
 def seed_correlation(bpb_ASB: Floats, chosen: Pair) -> float | None:
     """Correlation over seeds of two arms' losses, mean over budgets; None below three seeds or without spread."""
+    if len(chosen.seeds) <= 2:  # noqa: PLR2004 - two points always lie on a line
+        return None
     x_2SB = bpb_ASB[[chosen.baseline, chosen.arm]][:, chosen.seeds][:, :, chosen.budgets]
     dev_2SB = x_2SB - x_2SB.mean(axis=1, keepdims=True)
     both_B = np.sqrt((dev_2SB**2).sum(axis=1).prod(axis=0))
-    if len(chosen.seeds) <= 2 or not (both_B > 0).all():  # noqa: PLR2004 - two points always lie on a line
+    if not (both_B > 0).all():
         return None
     return float(((dev_2SB[0] * dev_2SB[1]).sum(axis=0) / both_B).mean())
 
