@@ -50,7 +50,7 @@ def ablate(run: RunView, request: AblateRequest, options: Options, watch: Watch)
     told = Told(watch)
     with engine_of(options, told) as engine:
         prepared = Preparation(run, request, engine, options, told).prepare(tokenizer_of(run, request))
-        recipe = recipe_of(request, prepared.panel.vocabulary)
+        recipe = recipe_of(request, int(prepared.tokenizer.identity["vocabulary"]))
         return _Ablation(prepared, recipe, engine, told).result()
 
 
@@ -189,19 +189,19 @@ class _Ablation:
     ) -> list[tuple[Cell, dict[str, Any]]]:
         cells = [self._cells.cell(point, recipe) for point in points]
         own = standing or Standing(cells, self.watch)
-        by_key = dict(train_cells(_unlike(cells), self.engine, self.watch, own))
-        records = {cell.key: record for cell, record in by_key.items()}
+        found = train_cells(_unlike(cells), self.engine, self.watch, own)
+        records = {cell.key: record for cell, record in found}
         # An arm with the documents of another is the same cell under two names.
         return [(cell, {**records[cell.key], **cell.what}) for cell in cells]
 
     def _ladder(self, tokens: Mapping[str, Sequence[int]]) -> list[Findings]:
         """The same arms with smaller models; learning rates follow the dial from the one that was chosen."""
         found = []
-        main = recipe_of(self.request, self.prepared.panel.vocabulary)
+        main = recipe_of(self.request, int(self.prepared.tokenizer.identity["vocabulary"]))
         chosen, own = self.recipe, self.request
         for share in LADDER:
             smaller = own.model_copy(update={"parameters": round(own.parameters * share)})
-            recipe = recipe_of(smaller, self.prepared.panel.vocabulary)
+            recipe = recipe_of(smaller, int(self.prepared.tokenizer.identity["vocabulary"]))
             factor = chosen.learning_rate / main.learning_rate
             self.recipe = replace(recipe, learning_rate=recipe.learning_rate * factor)
             found.append(self._rounds(tokens))

@@ -70,7 +70,7 @@ class Findings:
     def json(self) -> dict[str, Any]:
         """The result as data; see `pipelines.report.ablation` for who reads it."""
         losses = self.losses()
-        clean = ~losses.hit_AD.any(axis=0)
+        clean = np.asarray(~losses.hit_AD.any(axis=0))
         request = self.prepared.request
         return {
             "format": FORMAT,

@@ -134,8 +134,8 @@ class Corpus:
 def _filled(table: pa.Table, name: str, rows: Ints, default: int) -> Ints:
     if name not in table.column_names:
         return np.full(len(rows), default, np.int64)
-    values = table[name].take(pa.array(rows)).fill_null(default).to_numpy()
-    return values.astype(np.int64)
+    values: Ints = table[name].take(pa.array(rows)).fill_null(default).to_numpy().astype(np.int64)
+    return values
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:

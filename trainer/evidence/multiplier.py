@@ -3,11 +3,12 @@
 From fully decayed endpoints only; within one run, loss falls faster at the end of the decay than more tokens explain,
 which understates multipliers. Two ways of inverting loss to tokens, both vectorized over resamples:
 
+*interpolation*: log D against log(L - E), monotone and piecewise linear between budgets, with the E of the fit below (so
+that a power law is a straight line); the multiplier is that of one loss, and is 1 just where the losses at the largest
+budget are equal. Used where both arms were observed at the target loss.
 *fit*: L = E + B D^-beta with E and beta shared by the two arms and B of each, by least squares (beta from a grid, the
-rest in closed form); the multiplier (B_base / B_arm)^(1 / beta) is the same at every loss.
-*interpolation*: log D against log(L - E), monotone and piecewise linear between budgets, with the E of the fit; the
-multiplier is that of one loss. Used where the fit's residuals exceed the noise of seeds (F test, 5 %), as for curves
-that cross, or where no fit exists.
+rest in closed form); the multiplier (B_base / B_arm)^(1 / beta) is the same at every loss. Used where the target lies
+outside of what both were observed at, as a law extrapolates better than the last two points do.
 
 The target loss is the best one that both arms reach: the final loss of the weaker. Losses that both were observed at
 bound it; outside of them the multiplier is an extrapolation and says so.
@@ -17,13 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from trainer.evidence.losses import Floats
 
 Method = Literal["fit", "interpolation"]
 FEWEST_BUDGETS = 3
-MISFIT = 0.05
 #: Exponents from nearly logarithmic to steeper than any seen; published ones lie between .2 and .5.
 EXPONENTS = np.geomspace(0.02, 2.0, 97)
 
@@ -38,7 +37,11 @@ class Fit:
     squares_R: Floats  # residual sum of squares
 
     @property
+<<<<<<< HEAD
     def log_multiplier_R(self) -> Floats:
+=======
+    def logarithm(self) -> Floats:
+>>>>>>> stats
         """Log D_base - log D_arm, the same for every loss."""
         return np.asarray((np.log(self.scale_R2[:, 0]) - np.log(self.scale_R2[:, 1])) / self.exponent_R)
 
@@ -124,6 +127,7 @@ def observed(loss_2B: Floats) -> tuple[float, float] | None:
     return (low, high) if low <= high else None
 
 
+<<<<<<< HEAD
 def choose(loss_2B: Floats, tokens_2B: Floats, variance: float, degrees: int) -> Method:
     """Fit, unless its residuals exceed the variance of an arm's mean over seeds (known to so many degrees of freedom)."""
     found = fit(loss_2B[None], tokens_2B)
@@ -134,12 +138,19 @@ def choose(loss_2B: Floats, tokens_2B: Floats, variance: float, degrees: int) ->
     if variance <= 0:
         return "fit" if squares < 1e-18 * loss_2B.size else "interpolation"
     return "interpolation" if stats.f.sf(squares / free / variance, free, degrees) < MISFIT else "fit"
+=======
+def choose(loss_2B: Floats, tokens_2B: Floats) -> Method:
+    """Interpolation where both arms were observed at the target or nothing falling fits, else the fit."""
+    bounds = observed(loss_2B)
+    inside = bounds is not None and bounds[0] <= float(target(loss_2B[None])[0]) <= bounds[1]
+    return "interpolation" if inside or not np.isfinite(fit(loss_2B[None], tokens_2B).exponent_R[0]) else "fit"
+>>>>>>> stats
 
 
 def log_multiplier(loss_R2B: Floats, tokens_2B: Floats, method: Method) -> Floats:
     """Log of the multiplier at the target loss, [R]; NaN where a curve that does not fall has none."""
     if method == "fit":
-        return fit(loss_R2B, tokens_2B).log_multiplier_R
+        return fit(loss_R2B, tokens_2B).logarithm
     return interpolated(loss_R2B, tokens_2B, target(loss_R2B), floors(loss_R2B, tokens_2B))
 
 
