@@ -37,11 +37,7 @@ class Fit:
     squares_R: Floats  # residual sum of squares
 
     @property
-<<<<<<< HEAD
-    def log_multiplier_R(self) -> Floats:
-=======
     def logarithm(self) -> Floats:
->>>>>>> stats
         """Log D_base - log D_arm, the same for every loss."""
         return np.asarray((np.log(self.scale_R2[:, 0]) - np.log(self.scale_R2[:, 1])) / self.exponent_R)
 
@@ -127,24 +123,11 @@ def observed(loss_2B: Floats) -> tuple[float, float] | None:
     return (low, high) if low <= high else None
 
 
-<<<<<<< HEAD
-def choose(loss_2B: Floats, tokens_2B: Floats, variance: float, degrees: int) -> Method:
-    """Fit, unless its residuals exceed the variance of an arm's mean over seeds (known to so many degrees of freedom)."""
-    found = fit(loss_2B[None], tokens_2B)
-    free = loss_2B.size - 4
-    squares = float(found.squares_R[0])
-    if not np.isfinite(squares) or free < 1:
-        return "interpolation"
-    if variance <= 0:
-        return "fit" if squares < 1e-18 * loss_2B.size else "interpolation"
-    return "interpolation" if stats.f.sf(squares / free / variance, free, degrees) < MISFIT else "fit"
-=======
 def choose(loss_2B: Floats, tokens_2B: Floats) -> Method:
     """Interpolation where both arms were observed at the target or nothing falling fits, else the fit."""
     bounds = observed(loss_2B)
     inside = bounds is not None and bounds[0] <= float(target(loss_2B[None])[0]) <= bounds[1]
     return "interpolation" if inside or not np.isfinite(fit(loss_2B[None], tokens_2B).exponent_R[0]) else "fit"
->>>>>>> stats
 
 
 def log_multiplier(loss_R2B: Floats, tokens_2B: Floats, method: Method) -> Floats:
