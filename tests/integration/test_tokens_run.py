@@ -73,7 +73,9 @@ def counts_of(done: dict[str, Any], store: Path) -> list[int]:
 
 def execution_of(found: RunView) -> Execution:
     """The execution of a finished run, all of whose results are there."""
-    made = Execution(found.store, found.shards, found.spec.limits, lambda: pytest.fail("nothing is to be done"), NullWatch())
+    made = Execution(
+        found.store, found.shards, found.spec.limits, lambda: pytest.fail("nothing is to be done"), NullWatch()
+    )
     for phase in found.plan.phases:
         made.phase(phase)
     return made

@@ -13,7 +13,11 @@ from learners.tokenizer import LONGEST_WORD, Made, adopted, fitted
 from stages.errors import DataError, SpecError
 from stages.tokenization import alphabet, parsed
 
-TEXTS = ["the sieve keeps the bran, the mill grinds the corn", "le tamis retient le son; 篩は細かい粉を通す", "123 123 1234"]
+TEXTS = [
+    "the sieve keeps the bran, the mill grinds the corn",
+    "le tamis retient le son; 篩は細かい粉を通す",
+    "123 123 1234",
+]
 
 
 def slow(texts: list[str], entries: int) -> list[list[str]]:
@@ -57,7 +61,10 @@ def learned(texts: list[str], entries: int) -> Made:
 
 
 @settings(max_examples=40, deadline=None)
-@given(texts=st.lists(st.text("abé 猫,1\n", max_size=12), min_size=1, max_size=6).filter(any), entries=st.integers(257, 275))
+@given(
+    texts=st.lists(st.text("abé 猫,1\n", max_size=12), min_size=1, max_size=6).filter(any),
+    entries=st.integers(257, 275),
+)
 def test_merges_are_those_of_the_paper(texts: list[str], entries: int) -> None:
     found = json.loads(learned(texts, entries).content)["model"]["merges"]
 
@@ -113,7 +120,9 @@ def of_words(*special: str, **words: int) -> Tokenizer:
 
 
 def of_bytes(*special: str) -> Tokenizer:
-    made = Tokenizer(models.BPE({letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    made = Tokenizer(
+        models.BPE({letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     made.add_special_tokens(list(special))
     return made

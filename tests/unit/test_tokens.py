@@ -15,6 +15,7 @@ from learners.tokenizer import Made, fitted
 from pipelines.artifacts import keep
 from pipelines.shards import sidecar_schema, sidecar_writer
 from pipelines.store import Store
+from stages import tokenization
 from stages.base import measure
 from stages.errors import SpecError, StorageError
 from stages.text.tokens import Tokens
@@ -30,7 +31,23 @@ LEARNED = fitted([pa.array(PROSE * 3)], 400)
 TOKENIZER = parsed(LEARNED.content, "learned")
 #: Texts that are nasty for what cuts them up: spaces of every kind, signs, special tokens, and anything.
 PIECES = st.sampled_from(
-    [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2028", "\x85", "\x1c", "\x00", "<|endoftext|>", "'ll", "é", "天"]
+    [
+        " ",
+        "  ",
+        "\n",
+        "\t",
+        "\r\n",
+        "\u00a0",
+        "\u3000",
+        "\u2028",
+        "\x85",
+        "\x1c",
+        "\x00",
+        "<|endoftext|>",
+        "'ll",
+        "é",
+        "天",
+    ]
 )
 TEXT = st.lists(PIECES | st.text(max_size=8) | st.sampled_from(PROSE), max_size=12).map("".join)
 
@@ -71,6 +88,27 @@ def test_without_merges_there_is_a_token_for_each_byte(text: str) -> None:
 
     assert len(ids) == len(text.encode())
     assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(TEXT, max_size=6))
+def test_what_is_forgotten_and_looked_up_in_rounds_changes_nothing(texts: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"PIECES": 4, "SLOTS": 16, "ROUND": 3}.items():
+            patch.setattr(tokenization, name, value)
+        encode = Encoder(TOKENIZER)
+        found = [split(encode, texts) for _ in range(2)]
+
+    assert found == [[TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]] * 2
+
+
+@pytest.mark.parametrize(
+    "space", [chr(n) for n in range(0x110000) if chr(n).isspace() or n in {0x180E, 0x200B, 0xFEFF}]
+)
+def test_white_space_of_every_kind_before_a_space_stays_with_it(space: str) -> None:
+    texts = [f"a{space} b", f"é{space}\n\nb", f"“a”{space}", f"{space} {space}", f"字{space} 字 {space}字"]
+
+    assert split(Encoder(TOKENIZER), texts) == [TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]
 
 
 def test_neither_neighbours_nor_long_texts_change_ids() -> None:
