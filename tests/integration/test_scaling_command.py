@@ -108,7 +108,7 @@ def test_the_baseline_may_be_named(tmp_path):
 
     assert read_points(path).arms == ("curated", "unfiltered")
     assert read_points(path, "unfiltered").arms == ("unfiltered", "curated")
-    with pytest.raises(SpecError, match="has no arm .unfilterd."):
+    with pytest.raises(SpecError, match=r"has no arm .unfilterd."):
         read_points(path, "unfilterd")
 
 
