@@ -20,8 +20,9 @@ from pipelines.api_learning import (
     learn_importance,
     learn_ngram,
     learn_quality,
+    learn_tokenizer,
 )
-from pipelines.api_proving import scaling_fit
+from pipelines.api_proving import ablate, ablate_request, scaling_fit
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
 from pipelines.preview import preview
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_STORE",
     "Options",
+    "ablate",
+    "ablate_request",
     "artifacts",
     "as_spec",
     "doctor",
@@ -58,6 +61,7 @@ __all__ = [
     "learn_importance",
     "learn_ngram",
     "learn_quality",
+    "learn_tokenizer",
     "open_store",
     "plan",
     "report",

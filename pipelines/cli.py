@@ -15,6 +15,7 @@ import typer
 
 from pipelines import api
 from pipelines.cli_index import index
+from pipelines.commands.ablate import ablate
 from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.label import label
 from pipelines.commands.learn import learn
@@ -24,6 +25,7 @@ from pipelines.commands.shared import (
     AsJson,
     EngineChoice,
     EngineName,
+    Several,
     StorePath,
     Workers,
     answer,
@@ -46,6 +48,7 @@ app.add_typer(learn, name="learn")
 app.add_typer(scaling, name="scaling")
 app.command()(artifacts)
 app.command()(label)
+app.command(cls=Several)(ablate)
 
 
 class Fate(StrEnum):

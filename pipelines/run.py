@@ -28,6 +28,7 @@ from pipelines.runs import FINISHED, Events, RunFolder, open_run
 from pipelines.shards import Shard, batches
 from pipelines.spec import Spec
 from pipelines.store import Store
+from pipelines.token_counts import tokens_exported
 from stages.base import CorpusStage, RowStage
 from stages.errors import DataError
 
@@ -72,6 +73,8 @@ class Running:
 def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """Run a spec to its end and give `{"run", "export", "total"}`; a finished run is found and given at once.
 
+    Where the spec has a section `ablate:`, its arms are trained too, and `ablations` names what came of it.
+
     Raises:
         SpecError: the spec is wrong.
         DataError: an input is missing, changed or unreadable.
@@ -79,6 +82,16 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
         StorageError: the store cannot be read or written.
     """
     options, watch = options or Options(), watch or NullWatch()
+    done = _curated(spec, store, options, watch)
+    if spec.ablate:
+        from pipelines.ablation.section import run_ablations  # noqa: PLC0415 - training loads what it uses
+
+        done["ablations"] = run_ablations(spec, store, done["run"], options, watch)
+    return done
+
+
+def _curated(spec: Spec, store: Store, options: Options, watch: Watch) -> dict[str, Any]:
+    """The run itself."""
     if spec.learn:
         from pipelines.learning.section import run_learners  # noqa: PLC0415 - it runs steps itself
 
@@ -108,7 +121,7 @@ def _complete(running: Running) -> dict[str, Any]:
     judged = judge_run(execution, made)
     check_drop(judged.counts, made.spec.limits)
     order_run(execution, made)
-    exported = export_run(running.folder, made, execution)
+    exported = export_run(running.folder, made, execution) | {"tokens": tokens_exported(execution, made)}
     bad = quarantined(execution)
     result = {
         "run": running.folder.run,

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.ablation.request import AblateRequest
+from pipelines.ablation.request import sections as ablations
 from pipelines.input_paths import absolute
 from pipelines.labelling.request import LabelRequest, sections
 from pipelines.learning.section import LearnRequest, learn_requests
@@ -58,7 +60,10 @@ class Limits(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A parsed request. `raw` is the request as data, with absolute paths."""
+    """A parsed request. `raw` is the request as data, with absolute paths.
+
+    `ablate` is not in it: what is trained afterwards changes no run.
+    """
 
     name: str
     sources: Mapping[str, Source]
@@ -73,6 +78,7 @@ class Spec:
     folder: str
     learn: Mapping[str, LearnRequest] = field(default_factory=dict)
     label: tuple[LabelRequest, ...] = ()
+    ablate: tuple[AblateRequest, ...] = ()
 
 
 SECTIONS = (
@@ -86,6 +92,7 @@ SECTIONS = (
     "select",
     "order",
     "write",
+    "ablate",
     "limits",
     "max_quarantine",
     "max_drop",
@@ -124,7 +131,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
     base = folder or Path.cwd()
     raw = _plain(value)
     for path, change in (changes or {}).items():
-        _set(raw, path, _plain(change))
+        set_field(raw, path, _plain(change))
     for section in raw:
         if section not in SECTIONS:
             raise SpecError(f"the spec has the unknown section {section!r}{did_you_mean(str(section), list(SECTIONS))}")
@@ -132,6 +139,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
     if not isinstance(name, str) or not RUN_NAME.match(name):
         raise SpecError(f"the spec's name is {name!r}; write letters, digits, '.', '_' and '-' (at most 100)")
     sources = _sources(raw, base)
+    ablate = ablations(raw.pop("ablate", None), base)
     write, sink = _write(raw.get("write") or {})
     limits = _limits(raw)
     measure = _measure(raw.get("measure") or {}, sources)
@@ -149,6 +157,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
         folder=str(base),
         learn=learn_requests(raw.get("learn"), base),
         label=sections(raw.get("label"), base),
+        ablate=ablate,
     )
 
 
@@ -255,7 +264,7 @@ def _int64(digits: str) -> int:
     return number
 
 
-def _set(raw: dict[str, Any], path: str, change: Any) -> None:
+def set_field(raw: dict[str, Any], path: str, change: Any) -> None:
     """Apply one `--set path=value`; list positions are numbers."""
     *parents, last = path.split(".")
     place: Any = raw

@@ -56,8 +56,8 @@ class Population:
     width: int  # bits of an image
     groups: tuple[str, ...] | None  # None: not known yet; without `per` one nameless group
     fixed: int  # leading bits that are known
-    prefix_PG: NDArray[np.uint64]  # those bits  # noqa: N815 - a shape suffix
-    rank_PG: NDArray[np.int64]  # 1-based, among the values with that prefix  # noqa: N815 - a shape suffix
+    prefix_PG: NDArray[np.uint64]  # those bits
+    rank_PG: NDArray[np.int64]  # 1-based, among the values with that prefix
 
     @property
     def done(self) -> bool:

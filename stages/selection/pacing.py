@@ -49,9 +49,9 @@ class Schedule:
     cohort the share of it that has been taken by the end of each phase.
     """
 
-    available_E: Real  # noqa: N815 - a shape suffix
-    size_P: Real  # noqa: N815 - a shape suffix
-    upto_EP: Real  # noqa: N815 - a shape suffix
+    available_E: Real
+    size_P: Real
+    upto_EP: Real
 
     @classmethod
     def of(cls, competence_E: Real, mix: float, warmup: float) -> "Schedule":

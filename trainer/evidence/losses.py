@@ -17,6 +17,8 @@ class Losses:
     tokens_ASB: tokens that each endpoint was trained on (near its budget); flops_ASB: 6 N D of its training;
     bytes_D: UTF-8 bytes of the documents; domain_D: index into `domains`; hit_AD: whether an arm's text contains 13-word
     sequences of the document. Seeds are paired: the same index means the same initialization, batch order and panel.
+    curation_flops_A: what making each arm's data cost, in the FLOPs that training would have done in that time, once for
+    all its runs; tokens_D: the documents' own tokens, which nats per token need. Both None where unknown.
     """
 
     arms: tuple[str, ...]
@@ -29,6 +31,8 @@ class Losses:
     bytes_D: Floats
     domain_D: NDArray[np.int64]
     hit_AD: NDArray[np.bool_]
+    curation_flops_A: Floats | None = None
+    tokens_D: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -45,6 +49,10 @@ class Losses:
             "domain_D": (self.domain_D.shape, documents),
             "hit_AD": (self.hit_AD.shape, (len(self.arms), *documents)),
         }
+        if self.curation_flops_A is not None:
+            shapes["curation_flops_A"] = (self.curation_flops_A.shape, runs[:1])
+        if self.tokens_D is not None:
+            shapes["tokens_D"] = (self.tokens_D.shape, documents)
         wrong = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
         if wrong:
             raise ValueError(f"losses have shapes that do not fit together: {wrong}")
@@ -62,6 +70,8 @@ class Losses:
             self.bytes_D[documents],
             self.domain_D[documents],
             self.hit_AD[:, documents],
+            self.curation_flops_A,
+            None if self.tokens_D is None else self.tokens_D[documents],
         )
 
     def bits_per_byte(self) -> Floats:
