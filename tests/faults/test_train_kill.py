@@ -15,7 +15,11 @@ from trainer.train import train
 ROOT = Path(__file__).parents[2]
 #: Every named place of the trainer, found in the source, so that a new one is tested without a change here.
 PLACES = sorted(
-    {name for file in (ROOT / "trainer").glob("**/*.py") for name in re.findall(r'failpoint\("([^"]+)"\)', file.read_text())}
+    {
+        name
+        for file in (ROOT / "trainer").glob("**/*.py")
+        for name in re.findall(r'failpoint\("([^"]+)"\)', file.read_text())
+    }
 )
 
 

@@ -55,7 +55,15 @@ def make_job(folder: Path, name: str = "run", *, view: str = "all", **changes: A
 def result(outcome: Outcome) -> dict[str, Any]:
     """Everything of a run that may not depend on how often it was stopped: bytes of its last checkpoint, ledger, losses."""
     folder = Path(outcome.checkpoint)
-    times = {"seconds", "cpu_seconds", "inherited_seconds", "inherited_cpu_seconds", "wait", "tokens_per_second", "checkpoint"}
+    times = {
+        "seconds",
+        "cpu_seconds",
+        "inherited_seconds",
+        "inherited_cpu_seconds",
+        "wait",
+        "tokens_per_second",
+        "checkpoint",
+    }
     files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}
     return {**files, **outcome.model_dump(exclude=times)}
 

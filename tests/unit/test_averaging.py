@@ -42,4 +42,6 @@ def test_a_moving_average_weighs_by_age(values, stop_at, decay):
 @given(VALUES, st.integers(0, 20), st.integers(1, 5), st.integers(1, 4))
 def test_the_last_weights_have_equal_parts(values, stop_at, count, every):
     expected = float(np.mean(values[::-1][::every][:count]))
-    assert averaged(Averaging(kind="last", count=count, every=every), values, stop_at) == pytest.approx(expected, abs=1e-4)
+    assert averaged(Averaging(kind="last", count=count, every=every), values, stop_at) == pytest.approx(
+        expected, abs=1e-4
+    )

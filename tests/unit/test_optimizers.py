@@ -106,7 +106,9 @@ def test_a_step_of_muon_is_nearly_orthogonal():
     optimizer.step(1.0, norm=1.0)
     name = "blocks.0.attention.out.weight"
     step = (before[name] - dict(model.named_parameters())[name].detach()) / MUON.muon_learning_rate
-    assert np.linalg.svd(step.numpy(), compute_uv=False) == pytest.approx(np.ones(16), abs=0.4)  # five Newton-Schulz steps
+    assert np.linalg.svd(step.numpy(), compute_uv=False) == pytest.approx(
+        np.ones(16), abs=0.4
+    )  # five Newton-Schulz steps
 
 
 def test_the_norm_is_of_the_whole_gradient_and_is_clipped():

@@ -141,7 +141,8 @@ def widened(samples_KP: Floats, fitted: Fit, runs: int) -> Floats:
     The factor is sqrt(runs / (runs - parameters)), which is 1.01 for five parameters of 240 runs and 1.31 of 12.
     """
     factor = np.sqrt(runs / max(1, runs - len(fitted.vector_P)))
-    return fitted.vector_P + factor * (samples_KP - fitted.vector_P)
+    found: Floats = fitted.vector_P + factor * (samples_KP - fitted.vector_P)
+    return found
 
 
 def interval(samples: Floats, confidence: float = 0.95) -> tuple[float | None, float | None]:
