@@ -3,11 +3,12 @@
 From fully decayed endpoints only; within one run, loss falls faster at the end of the decay than more tokens explain,
 which understates multipliers. Two ways of inverting loss to tokens, both vectorized over resamples:
 
+*interpolation*: log D against log(L - E), monotone and piecewise linear between budgets, with the E of the fit below (so
+that a power law is a straight line); the multiplier is that of one loss, and is 1 just where the losses at the largest
+budget are equal. Used where both arms were observed at the target loss.
 *fit*: L = E + B D^-beta with E and beta shared by the two arms and B of each, by least squares (beta from a grid, the
-rest in closed form); the multiplier (B_base / B_arm)^(1 / beta) is the same at every loss.
-*interpolation*: log D against log(L - E), monotone and piecewise linear between budgets, with the E of the fit; the
-multiplier is that of one loss. Used where the fit's residuals exceed the noise of seeds (F test, 5 %), as for curves
-that cross, or where no fit exists.
+rest in closed form); the multiplier (B_base / B_arm)^(1 / beta) is the same at every loss. Used where the target lies
+outside of what both were observed at, as a law extrapolates better than the last two points do.
 
 The target loss is the best one that both arms reach: the final loss of the weaker. Losses that both were observed at
 bound it; outside of them the multiplier is an extrapolation and says so.
@@ -17,13 +18,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
-
 from trainer.evidence.losses import Floats
 
 Method = Literal["fit", "interpolation"]
 FEWEST_BUDGETS = 3
-MISFIT = 0.05
 #: Exponents from nearly logarithmic to steeper than any seen; published ones lie between .2 and .5.
 EXPONENTS = np.geomspace(0.02, 2.0, 97)
 
@@ -39,7 +37,7 @@ class Fit:
 
     @property
     def log_multiplier_R(self) -> Floats:
-        """Log D_base - log D_arm, the same for every loss."""
+        """log D_base - log D_arm, the same for every loss."""
         return np.asarray((np.log(self.scale_R2[:, 0]) - np.log(self.scale_R2[:, 1])) / self.exponent_R)
 
 
@@ -83,7 +81,7 @@ def falling(loss_RB: Floats) -> Floats:
 
 
 def log_tokens_at(target_R: Floats, loss_RB: Floats, log_tokens_B: Floats, floor_R: Floats) -> Floats:
-    """Log D at which each curve reaches the target; beyond its ends its last piece goes on; NaN where that is flat."""
+    """log D at which each curve reaches the target; beyond its ends its last piece goes on; NaN where that is flat."""
     with np.errstate(invalid="ignore", divide="ignore"):
         y_RB = -np.log(falling(loss_RB) - floor_R[:, None])
         y_R = -np.log(target_R - floor_R)
@@ -106,7 +104,7 @@ def floors(loss_R2B: Floats, tokens_2B: Floats) -> Floats:
 
 
 def interpolated(loss_R2B: Floats, tokens_2B: Floats, target_R: Floats, floor_R: Floats) -> Floats:
-    """Log D_base - log D_arm at the target loss, [R]."""
+    """log D_base - log D_arm at the target loss, [R]."""
     base_R, arm_R = (
         log_tokens_at(target_R, loss_R2B[:, k], np.log(tokens_2B[k]), floor_R) for k in range(len(tokens_2B))
     )
@@ -124,27 +122,22 @@ def observed(loss_2B: Floats) -> tuple[float, float] | None:
     return (low, high) if low <= high else None
 
 
-def choose(loss_2B: Floats, tokens_2B: Floats, variance: float, degrees: int) -> Method:
-    """Fit, unless its residuals exceed the variance of an arm's mean over seeds (known to so many degrees of freedom)."""
-    found = fit(loss_2B[None], tokens_2B)
-    free = loss_2B.size - 4
-    squares = float(found.squares_R[0])
-    if not np.isfinite(squares) or free < 1:
-        return "interpolation"
-    if variance <= 0:
-        return "fit" if squares < 1e-18 * loss_2B.size else "interpolation"
-    return "interpolation" if stats.f.sf(squares / free / variance, free, degrees) < MISFIT else "fit"
+def choose(loss_2B: Floats, tokens_2B: Floats) -> Method:
+    """Interpolation where both arms were observed at the target or nothing falling fits, else the fit."""
+    bounds = observed(loss_2B)
+    inside = bounds is not None and bounds[0] <= float(target(loss_2B[None])[0]) <= bounds[1]
+    return "interpolation" if inside or not np.isfinite(fit(loss_2B[None], tokens_2B).exponent_R[0]) else "fit"
 
 
 def log_multiplier(loss_R2B: Floats, tokens_2B: Floats, method: Method) -> Floats:
-    """Log of the multiplier at the target loss, [R]; NaN where a curve that does not fall has none."""
+    """log of the multiplier at the target loss, [R]; NaN where a curve that does not fall has none."""
     if method == "fit":
         return fit(loss_R2B, tokens_2B).log_multiplier_R
     return interpolated(loss_R2B, tokens_2B, target(loss_R2B), floors(loss_R2B, tokens_2B))
 
 
 def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2: Floats, curation_2: Floats) -> Floats:
-    """Log of (training + curation of the baseline) over that of the arm, in FLOPs, for the target loss.
+    """log of (training + curation of the baseline) over that of the arm, in FLOPs, for the target loss.
 
     The weaker arm reaches the target with its last budget `tokens_2`, the other with what the multiplier says.
     """
@@ -156,7 +149,7 @@ def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2:
 
 
 def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
-    """Log of the multiplier at the loss of the baseline after so many tokens, interpolated, [R, P]."""
+    """log of the multiplier at the loss of the baseline after so many tokens, interpolated, [R, P]."""
     floor_R = floors(loss_R2B, tokens_2B)
     base_RB = falling(loss_R2B[:, 0])
     x_B = np.log(tokens_2B[0])
@@ -172,7 +165,7 @@ def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
 
 
 def crossover(delta_RB: Floats, log_tokens_B: Floats) -> Floats:
-    """Log D at which the arm stops winning: the last change of the difference (arm - baseline) from below 0 to above.
+    """log D at which the arm stops winning: the last change of the difference (arm - baseline) from below 0 to above.
 
     Linear between budgets; inf where there is none among them.
     """
