@@ -89,6 +89,7 @@ def render(result: Mapping[str, Any]) -> str:
             magnitude=quantities.magnitude,
             interval=interval,
             digits=digits,
+            three=three,
             written=written,
             groups=groups,
             curve_figure=curve_figure,
@@ -110,6 +111,11 @@ def lead(result: Mapping[str, Any]) -> str:
         f"{quantities.count(evidence['documents'])} held-out documents ({quantities.size(evidence['bytes'])}) of "
         f"{_several(len(own['panel']), 'domain')} that no arm trained on; arms have equal {equal.get(own['equal'], own['equal'])}."
     )
+
+
+def three(number: float | None) -> str:
+    """A number with at most three digits."""
+    return quantities.value(None if number is None else float(f"{number:.3g}"))
 
 
 def _several(number: int, what: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.quantities import count, magnitude, share
+from pipelines.report.axis import written
 
 Result = Mapping[str, Any]
 
@@ -109,7 +110,7 @@ def cannot(result: Result) -> list[str]:
     found = []
     if flops < _SMOKE:
         found.append(
-            f"Claims about data at large: {flops:.1e} FLOPs a run try the pipeline out. What helps here can be what helps any "
+            f"Claims about data at large: {written(float(f'{flops:.2g}'))} FLOPs a run try the pipeline out. What helps here can be what helps any "
             "model that has seen next to nothing, such as cleaner or plainer text."
         )
     if parameters < _BENCHMARKS:

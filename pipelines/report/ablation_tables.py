@@ -12,6 +12,8 @@ Row = dict[str, Any]
 #: Classes of what was decided.
 STATES = {"better": "gain", "worse": "loss", "helps": "gain", "hurts": "loss", None: "level"}
 
+_DRAWN = {"multiplier": "token multiplier", "loss": "difference in bits per byte"}
+
 
 def estimate(found: Mapping[str, Any] | None) -> Estimate:
     """An interval's three numbers, unknown where there is none."""
@@ -20,13 +22,20 @@ def estimate(found: Mapping[str, Any] | None) -> Estimate:
 
 
 def comparisons(result: Result) -> dict[str, Any]:
-    """Every arm against the baseline: the multiplier on one axis, without and with the cost of curation."""
+    """Every arm against the baseline, on one axis: the multiplier, without and with the cost of curation.
+
+    `of` is what is drawn: `multiplier`, or `loss`, the difference at the largest budget, where no arm has a multiplier.
+    """
     arms = result["evidence"]["arms"]
     plain = [estimate(arm["multiplier"]) for arm in arms]
     charged = [estimate(arm["multiplier"]["with_curation"]) for arm in arms]
-    scale = Scale.of([*plain, *charged], 1.0, logarithmic=True)
+    losses = [estimate(arm["deltas"][-1] if arm["deltas"] else None) for arm in arms]
+    of = "multiplier" if any(e["value"] is not None for e in plain) else "loss"
+    drawn = plain if of == "multiplier" else losses
+    neutral = float(of == "multiplier")
+    scale = Scale.of([*drawn, *(charged if of == "multiplier" else [])], neutral, logarithmic=of == "multiplier")
     rows = []
-    for arm, own, with_cost in zip(arms, plain, charged, strict=True):
+    for arm, own, with_cost, loss, shown in zip(arms, plain, charged, losses, drawn, strict=True):
         state = STATES[arm["decided"]]
         rows.append(
             {
@@ -34,11 +43,13 @@ def comparisons(result: Result) -> dict[str, Any]:
                 "state": state,
                 "multiplier": own,
                 "charged": with_cost,
-                "mark": scale.mark(own, f"{arm['name']}, token multiplier", state=state),
+                "loss": loss,
+                "mark": scale.mark(shown, f"{arm['name']}, {_DRAWN[of]}", state=state),
                 "charged_mark": scale.mark(with_cost, f"{arm['name']}, with curation", state=f"{state} hollow"),
             }
         )
-    return {"rows": rows, "ruler": scale.ruler(), "any_charged": any(e["value"] is not None for e in charged)}
+    any_charged = any(e["value"] is not None for e in charged)
+    return {"rows": rows, "ruler": scale.ruler(), "any_charged": any_charged, "of": of}
 
 
 def attribution(result: Result) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ _TICKS = 5
 _FURTHEST, _WIDTHS = 16.0, 4.0
 #: Widths of intervals outside of which numbers are written without regard to them.
 _NARROWEST, _WIDEST = 1e-7, 1e4
+_ROUNDING = 1e-9  # 0.1 as a difference may be a little less
 
 Estimate = dict[str, float | None]
 
@@ -126,7 +127,7 @@ def _places(one: Estimate) -> int | None:
     width = max(known, default=0.0)
     if not _NARROWEST < width < _WIDEST:
         return None
-    return max(0, 1 - math.floor(math.log10(width)))
+    return max(0, 1 - math.floor(math.log10(width) + _ROUNDING))
 
 
 def _percent(place: float) -> str:
