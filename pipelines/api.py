@@ -65,6 +65,7 @@ __all__ = [
     "open_store",
     "plan",
     "report",
+    "report_place",
     "run",
     "run_id",
     "runs",
@@ -194,20 +195,37 @@ def status(run: str, *, store: str | Path | Store | None = None) -> dict[str, An
 
 
 def report(run: str, *, store: str | Path | Store | None = None) -> tuple[str, str]:
-    """The report of a finished run, or of `artifact:NAME`, as an HTML page and as JSON text.
+    """The report of a finished run, of a finished ablation, or of `artifact:NAME`, as an HTML page and as JSON text.
 
     Raises:
-        SpecError: there is no such run or artifact.
+        SpecError: there is no such run, ablation or artifact.
         StorageError: the run has not finished, or the artifact's record is damaged.
     """
     if run.startswith(PREFIX):
         return _learned(run, store)
-    seen = view(run, store=store)
-    from pipelines.report import write  # noqa: PLC0415 - readers load what they use
+    from pipelines.report.places import report_place, write_ablation_report  # noqa: PLC0415 - readers load what they use
 
-    write(seen)
-    page, numbers = (seen.store.get(f"runs/{seen.run}/report.{kind}") for kind in ("html", "json"))
+    opened = open_store(store)
+    place = report_place(opened, run)
+    if place.startswith("ablations/"):
+        write_ablation_report(opened, place)
+    else:
+        from pipelines.report import write  # noqa: PLC0415 - readers load what they use
+
+        write(view(place.split("/")[1], store=opened))
+    page, numbers = (opened.get(f"{place}/report.{kind}") for kind in ("html", "json"))
     return page.decode(), numbers.decode()
+
+
+def report_place(run: str, *, store: str | Path | Store | None = None) -> str:
+    """Where in its store the report of a run or an ablation is, given as for `report`.
+
+    Raises:
+        SpecError: there is no such run or ablation.
+    """
+    from pipelines.report import places  # noqa: PLC0415 - readers load what they use
+
+    return places.report_place(open_store(store), run)
 
 
 def _learned(reference: str, store: str | Path | Store | None) -> tuple[str, str]:

@@ -217,7 +217,9 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, prefix or spec's name; or artifact:NAME.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, prefix or spec's name; an ablation's; or artifact:NAME.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the page (.html) or its numbers (.json) here.")
     ] = None,
@@ -226,7 +228,7 @@ def report(
 ) -> None:
     """Write the report: one self-contained page, readable on a phone and in dark mode; the same numbers as JSON.
 
-    A run's page is in its folder of the store. The page of an artifact (what it likes, what it hates, its curves) goes to
+    The page of a run or an ablation is in its folder of the store. The page of an artifact (what it likes, what it hates, its curves) goes to
     --out, or to NAME-KEY.html in the current folder.
 
     Example: [bold]tamis report web-en --out report.html[/bold] or [bold]tamis report artifact:hq[/bold]
@@ -240,7 +242,7 @@ def report(
     if out is not None:
         api.write_file(out, numbers if out.suffix == ".json" else html)
     if not as_json:
-        place = out or f"{store.rstrip('/')}/runs/{api.run_id(run, store=store)}/report.html"
+        place = out or f"{store.rstrip('/')}/{api.report_place(run, store=store)}/report.html"
         sys.stdout.write(f"{place}\n")
 
 

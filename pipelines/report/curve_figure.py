@@ -52,9 +52,9 @@ def legend(curve: Curve) -> list[tuple[Markup, str]]:
 def class_of(curve: Curve, number: int) -> str:
     """The class that gives a series its colour; the control has one of its own."""
     names = [s.name for s in curve.series]
-    if names[number] == CONTROL and len(names) > 1:
+    if names[number] == CONTROL and len(names) + curve.skipped > 1:
         return "control"
-    return f"s{sum(name != CONTROL for name in names[:number]) % _COLOURS}"
+    return f"s{(sum(name != CONTROL for name in names[:number]) + curve.skipped) % _COLOURS}"
 
 
 def thinned(series: Series) -> list[Point]:

@@ -53,6 +53,7 @@ class Curve(BaseModel):
     level: Number | None = None
     log_x: bool = False
     log_y: bool = False
+    skipped: int = 0  # colours that drawings beside it gave to series that are not on this one
 
 
 class Shown(BaseModel):

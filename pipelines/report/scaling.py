@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipelines import quantities
+from pipelines.report.axis import written
 from pipelines.report.curve_figure import class_of, curve_figure, legend
 from pipelines.report.learned_card import Curve, Series
 from pipelines.report.page import TEMPLATES, environment, policy
@@ -58,7 +59,8 @@ def render(found: dict[str, Any]) -> str:
             style=Markup(style),  # noqa: S704 - our own file
             policy=policy(style),
             words={"parameters": PARAMETERS, "approaches": APPROACHES, "fits": FITS},
-            estimate=estimate,
+            parted=parted,
+            written=written,
             magnitude=quantities.magnitude,
             percent=percent,
             whisker=whisker,
@@ -75,21 +77,20 @@ def headline(found: dict[str, Any]) -> str:
         answer = found["quality"]["answer"]
         return f"{answer[0].upper()}{answer[1:]}."
     a = found["exponents"]["parameters"]
-    return (
-        f"The best model grows as compute to the {estimate(a, ('', ' to '))}, "
-        f"and loss ends at {estimate(found['E'], ('', ' to '))}."
-    )
+    return f"The best model grows as compute to the {estimate(a)}, and loss ends at {estimate(found['E'])}."
 
 
-def estimate(one: dict[str, float | None], marks: tuple[str, str] = ("", " to "), *, large: bool = False) -> str:
+def estimate(one: dict[str, float | None], *, large: bool = False) -> str:
     """A value and its interval: `0.347 (0.317 to 0.373)`."""
+    value, interval = parted(one, large=large)
+    return f"{value} ({interval})" if interval else value
+
+
+def parted(one: dict[str, float | None], *, large: bool = False) -> tuple[str, str]:
+    """A value and its interval, empty where there is none."""
     written = quantities.magnitude if large else _digits
     value, low, high = (one[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "–"
-    if low is None or high is None:
-        return written(value)
-    return f"{written(value)} ({marks[0]}{written(low)}{marks[1]}{written(high)})"
+    return written(value), "" if low is None or high is None else f"{written(low)} to {written(high)}"
 
 
 def percent(number: float | None) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad, minimize
 
 from trainer.scaling.descent import descend
-from trainer.scaling.fit import bootstrap, fit, grid, identifiable, interval, refine, resampled
+from trainer.scaling.fit import bootstrap, fit, grid, identifiable, interval, refine, resampled, widened
 from trainer.scaling.law import Form, Objective
 from trainer.scaling.optimum import loss, optimum
 from trainer.scaling.points import Points, grouped
@@ -111,7 +111,7 @@ def test_noise_moves_parameters_by_about_their_intervals():
     for seed in range(12):
         points = golden(0.003, seed=seed)
         found = fit(points)
-        vectors = bootstrap(points, found, resampled(points, 100, seed=seed))
+        vectors = widened(bootstrap(points, found, resampled(points, 100, seed=seed)), found, len(points))
         low, high = interval(vectors[:, found.form.slices["beta"]].ravel())
         covered.append(low <= LAW["beta"] <= high)
 

@@ -135,6 +135,16 @@ def bootstrap(points: Points, fitted: Fit, weights_KN: Floats) -> Floats:
     return found
 
 
+def widened(samples_KP: Floats, fitted: Fit, runs: int) -> Floats:
+    """Samples as far from the fit as those of errors would be: a fit takes up a part of the noise, `parameters` of `runs`.
+
+    The factor is sqrt(runs / (runs - parameters)), which is 1.01 for five parameters of 240 runs and 1.31 of 12.
+    """
+    factor = np.sqrt(runs / max(1, runs - len(fitted.vector_P)))
+    found: Floats = fitted.vector_P + factor * (samples_KP - fitted.vector_P)
+    return found
+
+
 def interval(samples: Floats, confidence: float = 0.95) -> tuple[float | None, float | None]:
     """The percentile interval; None, None where there are too few finite samples to have one."""
     finite = samples[np.isfinite(samples)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.scaling.fit import Fit, bootstrap, fit, interval
+from trainer.scaling.fit import Fit, bootstrap, fit, interval, widened
 from trainer.scaling.holdout import holdout
 from trainer.scaling.law import Form, Objective
 from trainer.scaling.points import Floats, Points
@@ -32,9 +32,10 @@ def quality(points: Points, weights_KN: Floats, confidence: float = 0.95) -> dic
     fits = nested(points)
     samples = {name: bootstrap(points, found, weights_KN) for name, found in fits.items()}
     left_out = {name: _left_out(points, fits[name], samples[name], weights_KN) for name in fits}
+    wider = {name: widened(samples[name], fits[name], len(points)) for name in ("offset", "both")}
     others = range(1, len(points.arms))
     wide = 1 - (1 - confidence) / len(others)
-    arms = [_difference(points, fits, samples, arm, wide) for arm in others]
+    arms = [_difference(points, fits, wider, arm, wide) for arm in others]
     return {
         "baseline": points.arms[0],
         "fits": [_described(name, fits[name], points, left_out) for name in fits],

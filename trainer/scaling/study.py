@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trainer.scaling.approaches import compared
-from trainer.scaling.fit import Fit, bootstrap, fit, identifiable, interval, resampled
+from trainer.scaling.fit import Fit, bootstrap, fit, identifiable, interval, resampled, widened
 from trainer.scaling.holdout import holdout, residual
 from trainer.scaling.law import coefficients
 from trainer.scaling.optimum import optimum
@@ -72,7 +72,8 @@ def _of_arm(points: Points, question: Question, seed: int) -> dict[str, Any]:
     """One arm's fit and what follows from it."""
     found = fit(points)
     weights = resampled(points, question.resamples, seed=seed)
-    vectors = np.vstack([found.vector_P, bootstrap(points, found, weights)])  # the fit of all runs is the first
+    samples = widened(bootstrap(points, found, weights), found, len(points))
+    vectors = np.vstack([found.vector_P, samples])  # the fit of all runs is the first
     own = {name: column[:, 0] for name, column in coefficients(vectors, found.form, found.center).items()}
     with np.errstate(all="ignore"):  # samples without any slope
         growth = own["beta"] / (own["alpha"] + own["beta"])
@@ -144,9 +145,7 @@ def warnings(points: Points, found: Fit, held: dict[str, Any]) -> list[str]:
     sentences = []
     own = found.coefficients()
     if len(points) < _FEW:
-        sentences.append(
-            f"{len(points)} runs are few for five parameters: a bootstrap over them makes intervals too narrow"
-        )
+        sentences.append(f"{len(points)} runs are few for five parameters, so their intervals are rough")
     if abs(np.corrcoef(np.log(points.parameters_N), np.log(points.tokens_N))[0, 1]) > _COLLINEAR:
         sentences.append(
             "model size and tokens grow together in these runs, so their two terms can hardly be told apart"

@@ -1,0 +1,155 @@
+"""Rows of an ablation's tables, from its result."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.report.ablation_curves import arms_of
+from pipelines.report.scale import Estimate, Scale
+
+Result = Mapping[str, Any]
+Row = dict[str, Any]
+
+#: Classes of what was decided.
+STATES = {"better": "gain", "worse": "loss", "helps": "gain", "hurts": "loss", None: "level"}
+
+_DRAWN = {"multiplier": "token multiplier", "loss": "difference in bits per byte"}
+
+
+def estimate(found: Mapping[str, Any] | None) -> Estimate:
+    """An interval's three numbers, unknown where there is none."""
+    keys = ("value", "low", "high")
+    return dict.fromkeys(keys) if found is None else {key: found.get(key) for key in keys}
+
+
+def comparisons(result: Result) -> dict[str, Any]:
+    """Every arm against the baseline, on one axis: the multiplier, without and with the cost of curation.
+
+    `of` is what is drawn: `multiplier`, or `loss`, the difference at the largest budget, where no arm has a multiplier.
+    """
+    arms = result["evidence"]["arms"]
+    plain = [estimate(arm["multiplier"]) for arm in arms]
+    charged = [estimate(arm["multiplier"]["with_curation"]) for arm in arms]
+    losses = [estimate(arm["deltas"][-1] if arm["deltas"] else None) for arm in arms]
+    of = "multiplier" if any(e["value"] is not None for e in plain) else "loss"
+    drawn = plain if of == "multiplier" else losses
+    neutral = float(of == "multiplier")
+    scale = Scale.of([*drawn, *(charged if of == "multiplier" else [])], neutral, logarithmic=of == "multiplier")
+    rows = []
+    for arm, own, with_cost, loss, shown in zip(arms, plain, charged, losses, drawn, strict=True):
+        state = STATES[arm["decided"]]
+        rows.append(
+            {
+                "arm": arm,
+                "state": state,
+                "multiplier": own,
+                "charged": with_cost,
+                "loss": loss,
+                "mark": scale.mark(shown, f"{arm['name']}, {_DRAWN[of]}", state=state),
+                "charged_mark": scale.mark(with_cost, f"{arm['name']}, with curation", state=f"{state} hollow"),
+            }
+        )
+    any_charged = any(e["value"] is not None for e in charged)
+    return {"rows": rows, "ruler": scale.ruler(), "any_charged": any_charged, "of": of}
+
+
+def attribution(result: Result) -> dict[str, Any] | None:
+    """What the pipeline loses without each of its steps, as bars with whiskers on one axis; null where none was left out."""
+    found = result["evidence"]["attribution"]
+    if found is None:
+        return None
+    deltas = [estimate(step["delta"]) for step in found["steps"]]
+    scale = Scale.of(deltas, 0.0, logarithmic=False)
+    rows = [
+        {
+            "step": step,
+            "state": STATES[step["decided"]],
+            "delta": delta,
+            "multiplier": estimate(step["multiplier"]),
+            "mark": scale.mark(delta, f"without {step['step']}", state=STATES[step["decided"]], bar=True),
+        }
+        for step, delta in zip(found["steps"], deltas, strict=True)
+    ]
+    return {"whole": found["whole"], "sentence": found["sentence"], "rows": rows, "ruler": scale.ruler()}
+
+
+def domains(result: Result) -> list[Row]:
+    """For each domain of the panel the baseline's loss at the largest budget and every arm's difference from it."""
+    largest = max((e["budget"] for e in result["endpoints"]), default=None)
+    rows = []
+    for part in result["settings"]["panel"]:
+        name = part["domain"]
+        known = [
+            e["domains"].get(name)
+            for e in result["endpoints"]
+            if e["arm"] == result["baseline"] and e["budget"] == largest
+        ]
+        losses = [x for x in known if x is not None]
+        arms = [next((d for d in arm["domains"] if d["name"] == name), None) for arm in result["evidence"]["arms"]]
+        rows.append(
+            {
+                **part,
+                "baseline": sum(losses) / len(losses) if losses else None,
+                "arms": [None if d is None else {**d, "state": _apart(estimate(d["delta"]))} for d in arms],
+            }
+        )
+    return rows
+
+
+def _apart(delta: Estimate) -> str:
+    """Whether an interval of a difference of losses excludes 0, as a class."""
+    low, high = delta["low"], delta["high"]
+    if high is not None and high < 0:
+        return "gain"
+    return "loss" if low is not None and low > 0 else "level"
+
+
+def contamination(result: Result) -> list[Row]:
+    """For each arm the documents that share text with the panel, and the result with and without those of the panel."""
+    whole = {arm["name"]: arm for arm in result["evidence"]["arms"]}
+    clean = {arm["name"]: arm for arm in (result["evidence_clean"] or {"arms": []})["arms"]}
+    rows = []
+    for name in arms_of(result):
+        arm = next(arm for arm in result["arms"] if arm["name"] == name)
+        both = [estimate(side[name]["multiplier"]) if name in side else None for side in (whole, clean)]
+        rows.append({"arm": arm, "found": arm["contamination"], "with": both[0], "without": both[1]})
+    return rows
+
+
+def cost(result: Result) -> list[Row]:
+    """Processor seconds of each arm: of its curation, charged whether cached or not, and of all its training runs."""
+    rows = []
+    for name in arms_of(result):
+        arm = next(arm for arm in result["arms"] if arm["name"] == name)
+        own = [e for e in result["endpoints"] if e["arm"] == name]
+        training = sum(e["cpu_seconds"] or 0.0 for e in own)
+        selection = arm.get("selection_cpu_seconds")
+        rows.append(
+            {
+                "arm": name,
+                "curation_cpu_seconds": arm["curation_cpu_seconds"],
+                "selection_cpu_seconds": selection,
+                "training_cpu_seconds": training,
+                "total_cpu_seconds": (arm["curation_cpu_seconds"] or 0.0) + (selection or 0.0) + training,
+                "flops": sum(e["flops"] or 0.0 for e in own),
+                "runs": len(own),
+            }
+        )
+    return rows
+
+
+def endpoints(result: Result) -> list[Row]:
+    """Every run, by arm, budget and seed."""
+    order = {name: place for place, name in enumerate(arms_of(result))}
+    return sorted(result["endpoints"], key=lambda e: (order[e["arm"]], e["budget"], e["seed"]))
+
+
+def panel(result: Result) -> Sequence[Mapping[str, Any]]:
+    """The domains of the panel, the largest first."""
+    return sorted(result["settings"]["panel"], key=lambda part: (-part["bytes"], part["domain"]))
+
+
+def settings(result: Result) -> dict[str, Any]:
+    """Model, training and everything else that was set, as lists."""
+    own = result["settings"]
+    rest = {k: v for k, v in own.items() if k not in {"model", "parameters", "training", "panel"}}
+    return {"model": {**own["model"], "parameters": own["parameters"]}, "training": own["training"], "design": rest}

@@ -1,0 +1,378 @@
+"""The report of an ablation: what the page says of simulated results, odd ones, hostile names; marks on one axis."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from ablation_results import ARMS, STEPS, result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.quantities import NARROW, magnitude
+from pipelines.report.ablation import lead, numbers, render, write_ablation
+from pipelines.report.ablation_curves import arms_of, curves, endpoints, multipliers, training_losses
+from pipelines.report.ablation_limits import can, cannot, warnings
+from pipelines.report.ablation_tables import attribution, comparisons, contamination, cost, domains
+from pipelines.report.axis import Axis, written
+from pipelines.report.curve_figure import class_of
+from pipelines.report.scale import Scale, digits, interval
+from pipelines.store import Store
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Text of a page by the id of its section, every tag, and whether tags are closed in order."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.sections, self.title, self.open = [], {}, "", []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        own = dict(attrs)
+        self.tags.append((tag, own))
+        if tag not in VOID:
+            above = self.open[-1][1] if self.open else ""
+            self.open.append((tag, own.get("id", above) if tag == "section" else above))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1][0] == "style":
+            return
+        tag, section = self.open[-1]
+        if tag == "h1":
+            self.title += data
+        self.sections[section] = f"{self.sections.get(section, '')} {data}"
+
+
+@pytest.fixture(scope="module")
+def full():
+    """Six arms, three of which leave a step out; three seeds, three budgets."""
+    return result({**ARMS, **STEPS})
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two arms, two seeds and two budgets, a learning rate that was given."""
+    return result({"unfiltered": 1.0, "curated": 1.02}, seeds=2, budgets=(300_000, 600_000), learning_rates=None)
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
+def test_the_page_begins_with_the_verdict_and_has_a_section_for_everything(full):
+    page = Page(render(full))
+
+    verdict = full["evidence"]["verdict"]
+    assert page.title.strip().lower() == verdict.lower()
+    assert list(page.sections)[1:] == [
+        *("tokens", "curves", "domains", "steps", "noise", "overlap", "data", "cost", "limits", "repeat")
+    ]
+    assert page.open == []
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert [own for _, own in page.tags if "src" in own or own.get("href", "#")[0] != "#"] == []
+
+
+def test_every_arm_seed_and_key_is_on_the_page(full):
+    html = render(full)
+
+    for arm in full["arms"]:
+        assert html.count(arm["name"]) > 5
+    for run in full["endpoints"]:
+        assert run["ledger"][:16] in html
+    assert full["keys"]["panel"] in html
+    assert "Seeds of training: 1, 2, 3; of the statistics: 1, 300 samples." in html
+
+
+def test_the_numbers_are_json_without_nan_and_hold_the_whole_result(full):
+    found = json.loads(json.dumps(numbers(full), allow_nan=False))
+
+    assert found["result"] == json.loads(json.dumps(full))
+    assert found["verdict"] == full["evidence"]["verdict"]
+    assert [row["arm"] for row in found["cost"]] == arms_of(full)
+
+
+def test_marks_stand_for_the_multipliers_of_the_evidence(full):
+    found = comparisons(full)
+
+    told = {row["arm"]["name"]: (row["multiplier"]["value"], row["state"]) for row in found["rows"]}
+    assert told == {
+        arm["name"]: (arm["multiplier"]["value"], "gain" if arm["decided"] == "better" else "level")
+        for arm in full["evidence"]["arms"]
+    }
+    assert found["of"] == "multiplier"
+    assert 'aria-label="curated, token multiplier: 1.' in found["rows"][0]["mark"]
+
+
+def test_losses_are_drawn_where_no_arm_has_a_multiplier(small):
+    found = comparisons(small)
+
+    assert found["of"] == "loss"
+    assert found["rows"][0]["loss"]["value"] == small["evidence"]["arms"][0]["deltas"][-1]["value"]
+    assert "difference in bits per byte: -0.0" in found["rows"][0]["mark"]
+
+
+def test_steps_are_bars_of_what_is_lost_without_them(full):
+    found = attribution(full)
+
+    steps = full["evidence"]["attribution"]["steps"]
+    assert [(row["step"]["step"], row["delta"]["value"]) for row in found["rows"]] == [
+        (step["step"], step["delta"]["value"]) for step in steps
+    ]
+    assert all('class="amount"' in row["mark"] for row in found["rows"])
+
+
+def test_domains_tell_the_baseline_and_every_difference(full):
+    rows = domains(full)
+
+    runs = [e for e in full["endpoints"] if e["arm"] == "unfiltered" and e["budget"] == 4_000_000]
+    for row in rows:
+        assert row["baseline"] == pytest.approx(sum(e["domains"][row["domain"]] for e in runs) / 3)
+        assert len(row["arms"]) == 5
+    assert {row["arms"][0]["state"] for row in rows} == {"gain"}
+
+
+def test_contamination_is_told_with_the_result_with_and_without_it(full):
+    rows = {row["arm"]["name"]: row for row in contamination(full)}
+
+    assert rows["unfiltered"]["with"] is None
+    assert rows["curated"]["found"]["panel_documents_hit"] == 2
+    clean = next(a for a in full["evidence_clean"]["arms"] if a["name"] == "curated")
+    assert rows["curated"]["without"]["value"] == clean["multiplier"]["value"]
+    assert "238 are left" in re.sub(r"\s+", " ", render(full))
+
+
+def test_cost_is_curation_and_all_training_of_an_arm(full):
+    row = {row["arm"]: row for row in cost(full)}["curated"]
+
+    assert row == {
+        "arm": "curated",
+        "curation_cpu_seconds": 84.2,
+        "selection_cpu_seconds": None,
+        "training_cpu_seconds": pytest.approx(3 * 7e6 / 6000),
+        "total_cpu_seconds": pytest.approx(84.2 + 3500),
+        "flops": pytest.approx(6 * 1.8e6 * 3 * 7e6),
+        "runs": 9,
+    }
+
+
+def test_curves_have_bands_over_seeds_and_one_colour_for_an_arm(full):
+    ends, growth = endpoints(full), multipliers(full)
+
+    x, y, low, high = ends.series[1].points[0]
+    runs = [e["bits_per_byte"] for e in full["endpoints"] if e["arm"] == "curated" and e["budget"] == 1_000_000]
+    assert (x, y, low, high) == (1e6, pytest.approx(sum(runs) / 3), min(runs), max(runs))
+    colours = {s.name: class_of(ends, k) for k, s in enumerate(ends.series)}
+    assert {s.name: class_of(growth, k) for k, s in enumerate(growth.series)} == {
+        name: colour for name, colour in colours.items() if name != "unfiltered"
+    }
+    assert colours["random"] == "control"
+    assert [curve.title for curve, _ in curves(full)] == [
+        "Loss on the held-out panel",
+        "Token multiplier in compute",
+        "Loss in training",
+        "Learning-rate bracket",
+    ]
+
+
+def test_training_losses_are_read_where_all_seeds_were(full):
+    changed = {
+        **full,
+        "curves": [
+            {"arm": "unfiltered", "seed": s, "tokens": [10, 20, 40], "nats_per_token": y}
+            for s, y in ((1, [3, 2, 1]), (2, [5, None, 3]))
+        ],
+    }
+
+    points = training_losses(changed).series[0].points
+
+    assert points[0] == pytest.approx((10, 4, 3, 5))
+    assert points[-1] == pytest.approx((40, 2, 1, 3))
+    assert all(low <= y <= high for _, y, low, high in points)
+
+
+def test_a_small_run_says_what_it_cannot_show(small):
+    said = "\n".join(cannot(small))
+
+    assert f"models of 1.8{NARROW}M parameters do not rank data" in said
+    assert "0.33 tokens a parameter" in said
+    assert "with 2 seeds the noise of seeds is hardly measured" in said
+    assert "that takes three budgets, and this had 2" in said
+    assert "no arm saw a document twice" in said
+    assert warnings(small) == [
+        "The learning rate was given and not bracketed: a difference between arms may be one of how well it suits them."
+    ]
+
+
+def test_the_least_difference_that_would_be_found_is_told(full):
+    least = full["evidence"]["noise"]["detectable_percent_tokens"]
+
+    assert can(full)[0].startswith(f"Differences worth about {least:.2g} % of the tokens or more, which 3 seeds")
+    assert "Which steps of the pipeline carry the difference" in can(full)[-1]
+
+
+def test_what_went_wrong_is_told_before_the_verdict_is_believed(full):
+    broken = json.loads(json.dumps(full))
+    broken["endpoints"][0].update(diverged="the loss was NaN at step 12", bits_per_byte=None)
+    del broken["endpoints"][-1]
+    broken["learning_rates"]["edge"] = True
+    broken["arms"][1].update(rewrites_text=True, epochs=[3.0, 6.0, 12.0])
+    broken["arms"][2]["contamination"]["panel_documents_hit"] = 24
+    broken["stopped"] = "every comparison was decided after 2,000,000 tokens"
+
+    said = warnings(broken)
+
+    edge = (
+        "The learning rate 0.008 is the edge of those tried, so a better one may lie beyond and differences between arms "
+        "may be of the learning rate."
+    )
+    assert said == [
+        f"1 run diverged and is left out: unfiltered, seed 1, 1{NARROW}M tokens (the loss was NaN at step 12).",
+        "1 run of 54 missing, so pairs are fewer.",
+        edge,
+        "curated: not only other documents but other text, tokenized on its own.",
+        "curated: more than 4 epochs of its text, of which repeats teach less than fresh text.",
+        f"Arms share text with documents of the panel: random 10.0{NARROW}%. See the result without them.",
+        "Stopped early: every comparison was decided after 2,000,000 tokens.",
+    ]
+    page = Page(render(broken))
+    assert "diverged: the loss was NaN at step 12" in page.sections["repeat"]
+    assert "Before you trust it, 7 warnings" in page.sections[""]
+
+
+def test_one_arm_alone_is_a_page_too():
+    page = Page(render(result({"unfiltered": 1.0}, evidence_clean=None)))
+
+    assert "There is one arm, and nothing to compare it with." in page.sections["tokens"]
+
+
+def test_unknown_numbers_are_dashes(small):
+    bare = json.loads(json.dumps(small))
+    bare["curves"] = []
+    bare["evidence"]["same_arms"] = None
+    bare["evidence"]["noise"]["seed_sd_bits_per_byte"] = None
+    for run in bare["endpoints"]:
+        run.update(
+            bits_per_byte=None, bits_per_byte_clean=None, domains=dict.fromkeys(run["domains"]), cpu_seconds=None
+        )
+    bare["arms"][1]["curation_cpu_seconds"] = None
+
+    page = Page(render(bare))
+
+    assert "curves" not in page.sections
+    assert "None" not in " ".join(page.sections.values())
+
+
+def test_names_of_others_are_text_on_the_page(full):
+    hostile = "<img src=x onerror=alert(1)>\u202e"
+    text = json.dumps(full, ensure_ascii=False).replace('"curated"', json.dumps(hostile))
+    html = render(json.loads(text))
+
+    assert "<img" not in html
+    assert "\u202e" not in html
+    assert "⟨U+202E⟩" in html
+
+
+def test_a_report_is_written_once_beside_its_result(tmp_path, small):
+    store = Store.open(tmp_path / "store", create=True)
+
+    paths = write_ablation(store, "ablations/mine/", small)
+    again = write_ablation(store, "ablations/mine", {**small, "run": "another"})
+
+    assert paths == again == {name: f"ablations/mine/{name}" for name in ("report.html", "report.json")}
+    assert store.get(paths["report.html"]).decode() == render(small)
+    assert store.get_json(paths["report.json"]) == json.loads(json.dumps(numbers(small)))
+
+
+def test_the_lead_says_what_was_trained_and_measured(full):
+    assert lead(full).startswith(
+        f"6 arms, 3 seeds and budgets of 1{NARROW}M, 2{NARROW}M and 4{NARROW}M tokens, each a fully decayed run of a decoder "
+        f"with 1.8{NARROW}M parameters; measured on 240 held-out documents"
+    )
+    assert lead(full).endswith("of 4 domains that no arm trained on; arms have equal trained tokens.")
+
+
+@given(
+    value=st.floats(0.05, 20),
+    spread=st.floats(1.001, 3),
+    others=st.lists(st.floats(0.05, 20), max_size=4),
+)
+def test_marks_lie_in_the_order_of_their_numbers(value, spread, others):
+    one = estimate(value, value / spread, value * spread)
+    scale = Scale.of([one, *(estimate(x) for x in others)], 1.0, logarithmic=True)
+
+    places = [scale.axis.at(x) for x in sorted([one["low"], value, one["high"], 1.0, *others])]
+
+    assert places == sorted(places)
+    assert 4 <= places[0] <= places[-1] <= 96
+    assert scale.axis.low <= 1 <= scale.axis.high
+
+
+def test_a_side_without_a_bound_ends_in_an_arrow():
+    scale = Scale.of([estimate(1.2, 1.1, None)], 1.0, logarithmic=True)
+
+    mark = scale.mark(estimate(1.2, 1.1, None), "arm")
+
+    assert "›" in mark
+    assert "‹" not in mark
+    assert 'aria-label="arm: 1.20, at least 1.10"' in mark
+
+
+def test_an_unknown_estimate_has_no_dot():
+    scale = Scale.of([None, estimate(None)], 0.0, logarithmic=False)
+
+    assert "circle" not in scale.mark(None, "arm")
+    assert 'aria-label="arm: unknown"' in scale.mark(estimate(None), "arm")
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (estimate(1.2345, 1.1, 1.4), ("1.23", "1.10 to 1.40")),
+        (estimate(-0.01234, -0.0145, -0.0101), ("-0.0123", "-0.0145 to -0.0101")),
+        (estimate(1234.5, 900.0, 1600.0), ("1234", "900 to 1600")),
+        (estimate(1.2345), ("1.234", "no interval")),
+        (estimate(2.0, None, 2.5), ("2.00", "at most 2.50")),
+        (estimate(None), ("–", "no interval")),
+    ],
+)
+def test_estimates_are_as_precise_as_their_intervals(one, told):
+    assert (digits(one), interval(one)) == told
+
+
+@given(st.floats(1e-6, 1e12), st.floats(1.0, 1e6))
+def test_a_logarithmic_axis_has_rising_marks_inside_it(low, factor):
+    axis = Axis.log_around([low, low * factor], 0, 100)
+
+    ticks = axis.ticks(5)
+
+    assert ticks == sorted(set(ticks))
+    assert all(axis.low * (1 - 1e-6) <= t <= axis.high * (1 + 1e-6) for t in ticks)
+    assert len(ticks) <= 9
+    middle = math.sqrt(axis.low * axis.high)
+    assert axis.at(middle) == pytest.approx(50, abs=1e-6)
+
+
+def test_large_numbers_along_an_axis_keep_their_digits():
+    assert [written(x) for x in (1_500_000.0, 2_500_000.0, 1e9, 2e13, 500.0)] == [
+        "1.5e6",
+        "2.5e6",
+        "1e9",
+        "2e13",
+        "500",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(1_800_000, "1.8 M"), (7.319e10, "73.2 B"), (999_999, "1 M"), (524_288, "524 k"), (1.31e12, "1.31 T"), (12, "12")],
+)
+def test_parameters_and_tokens_are_told_with_three_digits(number, told):
+    assert magnitude(number) == told.replace(" ", NARROW)
+    assert magnitude(None) == "–"
