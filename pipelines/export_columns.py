@@ -62,7 +62,8 @@ class Columns:
         for name in wanted:
             if name not in known:
                 raise SpecError(
-                    f"the export is to hold {name!r}, which no step writes{did_you_mean(name, list(known))}", column=name
+                    f"the export is to hold {name!r}, which no step writes{did_you_mean(name, list(known))}",
+                    column=name,
                 )
         ids = [name for name in wanted if name in own]
         if len(ids) > 1:

@@ -59,7 +59,7 @@ def beside_data(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[
     written = [{n: r[n] for n in ("name", "rows", "bytes", "sha256")} | r["written"] for r in records]
     found = request.sink.index(written, columns.leaving)
     if columns.tokens is not None:
-        artifact = find(request.store, PREFIX + _tokens(request).found_id, KIND)
+        artifact = find(request.store, PREFIX + str(_tokens(request).found), KIND)
         found[FILE] = artifact.path(request.store, FILE).read_bytes()
     return found
 

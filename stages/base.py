@@ -248,6 +248,10 @@ class Sink(Stage):
         """
         return tuple(documents)
 
+    def told(self, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG002 - most change nothing
+        """What the manifest tells readers of token ids: how these are written, where not as they were measured."""
+        return {}
+
     def check(self, schema: pa.Schema) -> None:
         """Make sure, before anything is written, that columns of this schema can be.
 

@@ -94,6 +94,10 @@ class TokenSink(Sink):
                 self._end(coding)
                 self.width(schema)
 
+    def told(self, schema: pa.Schema) -> dict[str, Any]:
+        """The type of ids, and whether the end-of-text token follows each document."""
+        return {"dtype": self.width(schema).name, "ended": self.end_of_text} if TOKENS in schema.names else {}
+
     def width(self, schema: pa.Schema) -> np.dtype[Any]:
         """The type of ids in the files, little-endian.
 
@@ -136,7 +140,9 @@ class TokenSink(Sink):
         for batch in batches:
             ids = batch[TOKENS]
             if ids.null_count:
-                missing = batch["doc_id"][int(np.argmax(ids.is_null()))] if "doc_id" in batch.schema.names else "a document"
+                missing = (
+                    batch["doc_id"][int(np.argmax(ids.is_null()))] if "doc_id" in batch.schema.names else "a document"
+                )
                 raise DataError(
                     f"{missing} is kept and its tokens are unknown; reject such documents with a rule on the tokens' count "
                     "and `on_null: drop`"

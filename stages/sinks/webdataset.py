@@ -18,10 +18,9 @@ _KEY = "doc_id"
 
 
 class WebDataset(TokenSink):
-    """Documents as tar shards: `DOC_ID.json` (the columns that are not null), `DOC_ID.txt` (the text) and
-    `DOC_ID.tokens.npy` (the token ids, where the run has them).
+    """Documents as tar shards of `DOC_ID.json`, `DOC_ID.txt` and, where the run has tokens, `DOC_ID.tokens.npy`.
 
-    With `columns`, a document has those alone; naming `tokens.ids` gives the tokens. Members carry no time and no owner.
+    The JSON has the columns that are not null, without the text. With `columns`, a document has those alone; naming `tokens.ids` gives the tokens. Members carry no time and no owner.
 
     Source: the WebDataset 0.1 convention (Aizman et al. 2019, arXiv:2001.01858) and webdataset 1.0; POSIX ustar.
     """
