@@ -112,10 +112,11 @@ def _tokens(tokens: Mapping[str, Any]) -> str:
         if tokens.get("ended")
         else "No end-of-text token is added."
     )
+    once = " Every document is there once, however often the selection reads it." if tokens.get("once") else ""
     width = f", written as {tokens['dtype']}" if "dtype" in tokens else ""
     return (
         f"Token ids are of the tokenizer `{tokens['tokenizer']}` ({count(tokens['vocabulary'])} entries{width}), which lies "
-        f"beside the data. {ended}\n\n"
+        f"beside the data. {ended}{once}\n\n"
         + _python(
             "from tokenizers import Tokenizer",
             "",

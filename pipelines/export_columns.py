@@ -28,7 +28,8 @@ DOCUMENT_COLUMNS = (
     "meta",
 )
 #: Of exports whose spec selects or orders: how often a document is to be read, and its part of the curriculum.
-CHOSEN = ("select.epochs", "order.phase")
+EPOCHS = "select.epochs"
+CHOSEN = (EPOCHS, "order.phase")
 _TYPES = dict.fromkeys(DOCUMENT_COLUMNS, pa.string()) | dict.fromkeys(CHOSEN, pa.int64())
 #: Columns whose values the dataset card counts, as long as they are few.
 COUNTED = ("source", "license", "lang")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.export_columns import COUNTED, SIZE, Columns
+from pipelines.export_columns import COUNTED, EPOCHS, SIZE, Columns
 from pipelines.export_file import MAX_COUNTED
 from pipelines.export_ordered import ORDERED
 from pipelines.export_plan import KEEP
@@ -118,7 +118,9 @@ def _tokenizer(request: Request) -> dict[str, Any]:
         return {}
     stage, sink = _tokens(request), request.sink
     facts = {"tokenizer": stage.found, "vocabulary": stage.vocabulary, "end_of_text": stage.end_of_text}
-    return {"tokens": facts | sink.told(request.columns.leaving)}
+    leaving = request.columns.leaving
+    once = EPOCHS in request.plan.fields() and EPOCHS not in request.columns.read
+    return {"tokens": facts | sink.told(leaving) | ({"once": True} if once else {})}
 
 
 def _together(parts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:

@@ -47,11 +47,18 @@ def schema_of(sink: TokenSink | Parquet, coding: Coding, more: tuple[pa.Field, .
     """What an export by the sink hands it, of documents with an id, a text, meta and tokens."""
     text, meta = pa.field("text", pa.string()), pa.field("meta", pa.string())
     wanted = sink.wanted(("doc_id", "text", "meta"), ["tokens.ids"])
-    known = {"doc_id": pa.field("doc_id", pa.string()), "text": text, "meta": meta, "tokens.ids": coding.field("tokens")}
+    known = {
+        "doc_id": pa.field("doc_id", pa.string()),
+        "text": text,
+        "meta": meta,
+        "tokens.ids": coding.field("tokens"),
+    }
     return pa.schema([known[name] for name in wanted] + list(more))
 
 
-def written(sink: Any, rows: Rows, schema: pa.Schema, cuts: list[int] | None = None) -> tuple[list[bytes], dict[str, int]]:
+def written(
+    sink: Any, rows: Rows, schema: pa.Schema, cuts: list[int] | None = None
+) -> tuple[list[bytes], dict[str, int]]:
     """The data file and its companions, and what writing them gave."""
     whole = pa.RecordBatch.from_pylist([{n: row[n] for n in schema.names} for row in rows], schema)
     ends = sorted({min(c, len(rows)) for c in cuts or []} | {0, len(rows)})
@@ -84,7 +91,9 @@ def test_litdata_chunks_are_those_that_litdata_writes(width: str) -> None:
     expected = json.loads((GOLDEN / f"litdata-{width}" / "index.json").read_bytes())
     assert data == (GOLDEN / f"litdata-{width}" / "chunk-0-0.bin").read_bytes()
     assert index["chunks"] == expected["chunks"]
-    assert index["config"] | {"chunk_bytes": 0} == {n: expected["config"][n] for n in index["config"]} | {"chunk_bytes": 0}
+    assert index["config"] | {"chunk_bytes": 0} == {n: expected["config"][n] for n in index["config"]} | {
+        "chunk_bytes": 0
+    }
 
 
 @pytest.mark.parametrize("width", CODINGS)
@@ -183,7 +192,9 @@ def read_webdataset(files: list[bytes]) -> list[dict[str, Any]]:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=DOCUMENTS)
-@pytest.mark.parametrize(("sink", "read"), [(LitData(), read_litdata), (Megatron(), read_megatron)], ids=["litdata", "megatron"])
+@pytest.mark.parametrize(
+    ("sink", "read"), [(LitData(), read_litdata), (Megatron(), read_megatron)], ids=["litdata", "megatron"]
+)
 def test_a_slow_reader_finds_the_ids_of_every_document_and_the_end_of_text_after_them(
     sink: TokenSink, read: Callable[[list[bytes]], list[list[int]]], rows: Rows
 ) -> None:
@@ -224,14 +235,22 @@ def test_a_slow_reader_of_webdataset_finds_texts_and_tokens(rows: Rows) -> None:
 
 
 def test_webdataset_json_has_what_is_not_null_and_is_not_text() -> None:
-    rows = [{"doc_id": "a", "text": "x", "meta": '{"n": 1.50}', "tokens": [1]}, {"doc_id": "b", "text": "", "meta": None}]
+    rows = [
+        {"doc_id": "a", "text": "x", "meta": '{"n": 1.50}', "tokens": [1]},
+        {"doc_id": "b", "text": "", "meta": None},
+    ]
     schema = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("meta", pa.string())])
 
     (data,), counts = written(WebDataset(), rows, schema)
 
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         members = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
-    assert members == {"a.json": b'{"doc_id":"a","meta":{"n": 1.50}}', "a.txt": b"x", "b.json": b'{"doc_id":"b"}', "b.txt": b""}
+    assert members == {
+        "a.json": b'{"doc_id":"a","meta":{"n": 1.50}}',
+        "a.txt": b"x",
+        "b.json": b'{"doc_id":"b"}',
+        "b.txt": b"",
+    }
     assert counts == {"documents": 2}
 
 
@@ -315,7 +334,9 @@ def test_an_index_of_no_documents_is_valid_json() -> None:
 
 @pytest.mark.parametrize("sink", [LitData(), Mds(), Megatron()], ids=lambda s: s.kind)
 def test_a_run_without_tokens_is_told_what_to_add(sink: TokenSink) -> None:
-    with pytest.raises(SpecError, match=r"measures none; add a step such as `tokens: \{kind: tokens, tokenizer: artifact:NAME\}`"):
+    with pytest.raises(
+        SpecError, match=r"measures none; add a step such as `tokens: \{kind: tokens, tokenizer: artifact:NAME\}`"
+    ):
         sink.wanted(("doc_id", "text"), [])
 
 
@@ -335,7 +356,11 @@ def test_of_several_steps_of_tokens_one_must_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("sink", "coding", "message"),
     [
-        (LitData(dtype="uint16"), Coding(65_537, 0), "a vocabulary of 65537 does not fit into uint16; leave `dtype` out"),
+        (
+            LitData(dtype="uint16"),
+            Coding(65_537, 0),
+            "a vocabulary of 65537 does not fit into uint16; leave `dtype` out",
+        ),
         (Megatron(), Coding(300, None), "no end-of-text token to put between documents; write `end_of_text: false`"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -34,7 +35,7 @@ def megatron(folder):
     for path in sorted(Path(folder).glob("*.idx")):
         pair = IndexedDataset(str(path.with_suffix("")))
         ends = pair.document_indices.tolist()
-        for begin, end in zip(ends, ends[1:], strict=False):
+        for begin, end in pairwise(ends):
             ids = [token for sequence in range(begin, end) for token in pair[sequence].tolist()]
             found.append({"dtype": pair.index.dtype.__name__, "ids": ids})
     return found

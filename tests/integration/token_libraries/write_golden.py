@@ -28,9 +28,7 @@ for name, narrow in (("narrow", True), ("wide", False)):
 
     kind = "uint16" if narrow else "uint32"
     columns = {"doc_id": "str", "tokens": f"ndarray:{kind}", "text": "str", "epochs": "json"}
-    with MDSWriter(
-        columns=columns, out=str(folder / f"mds-{name}"), hashes=["sha256"], size_limit=None
-    ) as shards:
+    with MDSWriter(columns=columns, out=str(folder / f"mds-{name}"), hashes=["sha256"], size_limit=None) as shards:
         for d, found in zip(documents, ids, strict=True):
             shards.write({**{n: d[n] for n in ("doc_id", "text", "epochs")}, "tokens": found.astype(kind)})
 
