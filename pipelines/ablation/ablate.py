@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.ablation.bracket import Bracket, bracket
 from pipelines.ablation.cells import Cell
 from pipelines.ablation.folder import AblationFolder
-from pipelines.ablation.looks import enough
+from pipelines.ablation.looks import Looks
 from pipelines.ablation.prepare import Preparation, Prepared, tokenizer_of
 from pipelines.ablation.progress import Standing, Told
 from pipelines.ablation.recipe import Recipe, recipe_of
@@ -168,13 +168,16 @@ class _Ablation:
         findings = Findings(self.prepared, self.recipe, {n: tuple(t) for n, t in tokens.items()}, panel)
         every = [self._points(b, tokens) for b in range(len(self.request.budgets))]
         standing = Standing([self._cells.cell(p, self.recipe) for points in every for p in points], self.watch)
+        looks = Looks()
         for b, points in enumerate(every):
             for cell, record in self._trained(points, self.recipe, standing):
                 findings.records[record["arm"], record["seed"], b] = {**record, "arm": cell.what["arm"]}
-            if self.request.looks and b + 1 < len(every) and (sentence := enough(findings, b)):
-                findings.stopped = sentence
-                self.watch.say(sentence)
-                break
+            if self.request.looks and b + 1 < len(every):
+                seen = looks.at(findings, b)
+                self.watch.say(seen.sentence)
+                if seen.stop:
+                    findings.stopped = seen.sentence
+                    break
         return findings
 
     def _points(self, budget: int, tokens: Mapping[str, Sequence[int]]) -> list[Point]:

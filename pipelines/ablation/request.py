@@ -176,7 +176,9 @@ def sections(given: Any, base: Path) -> tuple[AblateRequest, ...]:
         for own in _by_schedule(_located(fields, base, where)):
             request = request_of(own, where)
             if request.name in {r.name for r in found}:
-                raise SpecError(f"{where} is called {request.name!r}, as an earlier one is; give it a `name` of its own")
+                raise SpecError(
+                    f"{where} is called {request.name!r}, as an earlier one is; give it a `name` of its own"
+                )
             found.append(request)
     return tuple(found)
 
