@@ -113,7 +113,7 @@ class Loop:
 
     def _step(self, batch: Batch, batches: Prefetched, reporter: Reporter | None) -> None:
         """One step: everything after the backward pass waits for two numbers of the device, once."""
-        reseed(self._settings.seed, batch.step, self._world.rank)
+        reseed(self._world.device, self._settings.seed, batch.step, self._world.rank)
         nats = self._backward(batch)
         norm = self._optimizer.norm()
         mine, size = torch.stack([nats, norm.to(nats.dtype)]).tolist()

@@ -62,7 +62,7 @@ def train(job: Job, *, progress: Report | None = None, build: Build = decoder) -
 
     """
     with joined() as world, exact(world.device):
-        stream = _stream(job, world)
+        stream = _stream(job)
         if world.rank:
             return _run(job, world, stream, progress, build)
         with checkpoint.owned(Path(job.folder)):
@@ -88,7 +88,7 @@ def _run(job: Job, world: World, stream: TokenStream, progress: Report | None, b
     return loop.run(progress)
 
 
-def _stream(job: Job, world: World) -> TokenStream:
+def _stream(job: Job) -> TokenStream:
     """The job's batches, once it is known that the model can read them and that there are enough."""
     settings = job.settings
     pack = TokenPack.open([Path(path) for path in job.packs])
@@ -96,11 +96,6 @@ def _stream(job: Job, world: World) -> TokenStream:
         raise SpecError(
             f"the tokens of {job.packs[0]} come from {pack.tokenizer}, which has {pack.vocabulary} entries, but the model "
             f"has {job.model.vocabulary}; give the model the vocabulary of its tokenizer"
-        )
-    if settings.batch_sequences % world.size:
-        raise SpecError(
-            f"a batch of {settings.batch_sequences} sequences cannot be shared by {world.size} processes; "
-            f"choose a multiple of {world.size}"
         )
     stream = TokenStream(
         pack,

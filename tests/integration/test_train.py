@@ -84,7 +84,7 @@ def test_a_constant_trunk_is_averaged_in_a_branch(tmp_path):
     late = make_job(
         tmp_path, "late", schedule=constant, averaging=average, begin_from=str(tmp_path / "trunk/step-00000014")
     )
-    with pytest.raises(SpecError, match="averaging.* is None there and 'last' here"):
+    with pytest.raises(SpecError, match=r"averaging.* is None there and 'last' here"):
         train(late)
 
 
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_sentence_that_says_what_d
 def test_a_checkpoint_of_another_pack_is_refused(tmp_path):
     train(make_job(tmp_path, stop_after=2))
     make_data(tmp_path, seed=1)
-    with pytest.raises(SpecError, match="is a checkpoint of another training run: data.pack is "):
+    with pytest.raises(SpecError, match=r"is a checkpoint of another training run: data.pack is "):
         train(make_job(tmp_path))
 
 
@@ -331,9 +331,10 @@ def test_a_damaged_checkpoint_is_named_in_the_outcome(tmp_path):
     train(make_job(tmp_path, checkpoint_every=5, stop_after=15))
     os.truncate(tmp_path / "run/step-00000015/optimizer.safetensors", 100)
     outcome = train(make_job(tmp_path))
-    assert outcome.notes == (
+    (note,) = outcome.notes
+    assert note == (
         f"the checkpoint {tmp_path}/run/step-00000015 is damaged: optimizer.safetensors is not what was written; "
-        "use the one before it",
+        "use the one before it"
     )
     assert result(outcome.model_copy(update={"notes": ()})) == result(undisturbed)
 
