@@ -18,6 +18,7 @@ from torch import nn
 
 from stages.errors import SpecError
 from trainer import checkpoint
+from trainer.averaging import first_averaged
 from trainer.data import TokenStream
 from trainer.distributed import World, joined
 from trainer.exactness import exact
@@ -25,7 +26,7 @@ from trainer.job import Job, Outcome, Progress, identity
 from trainer.loop import Loop, Subject
 from trainer.model import Decoder, flops_per_token, initialize
 from trainer.schedule import first_difference
-from trainer.settings import Schedule, TrainSettings
+from trainer.settings import Schedule
 from trainer.token_pack import TokenPack
 from trainer.view import View
 
@@ -121,7 +122,8 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
         SpecError: one sentence says why.
 
     """
-    free = ("schedule", "averaging") if _averages_later(job.settings, trunk.step) else ("schedule",)
+    average = job.settings.averaging
+    free = ("schedule",) if average is not None and average.kind == "ema" else ("schedule", "averaging")
     checkpoint.refuse_others(trunk, mine, free=free)
     if trunk.record["state"]["health"]["diverged"]:
         raise SpecError(f"{trunk.folder} is the end of a run that diverged, so no branch can begin there")
@@ -132,14 +134,12 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
             f"{trunk.folder} has done {trunk.step} steps, but its schedule differs from this one's at step {step}; "
             "begin from an earlier checkpoint, or change the schedule after it alone"
         )
-
-
-def _averages_later(settings: TrainSettings, step: int) -> bool:
-    """Whether no weights up to a step belong to the average."""
-    average = settings.averaging
-    if average is None:
-        return True
-    return average.kind == "last" and settings.schedule.steps - (average.count - 1) * average.every > step
+    first = first_averaged(average, job.settings.schedule.steps)
+    if first is not None and first <= trunk.step:
+        raise SpecError(
+            f"{trunk.folder} has done {trunk.step} steps, but this run averages its weights from step {first} on; "
+            "begin from an earlier checkpoint"
+        )
 
 
 def main() -> None:
