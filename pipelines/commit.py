@@ -22,9 +22,9 @@ from typing import Any, Self, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.failpoints import failpoint
 from pipelines.store import Store, encode
 from stages.errors import StorageError
+from stages.failpoints import failpoint
 
 Record = dict[str, Any]
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from pipelines.failpoints import failpoint
 from pipelines.store import Store, encode
 from stages.errors import SpecError, StorageError
+from stages.failpoints import failpoint
 
 MANIFEST = "manifest.json"
 STAGED = ("data", "done", "making")

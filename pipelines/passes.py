@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.commit import Attempt
-from pipelines.failpoints import failpoint
 from pipelines.plan import Step
 from pipelines.shards import Shard, batches, sidecar_schema, sidecar_writer
 from pipelines.store import Store
 from stages.base import Kernel, RowStage, measure
 from stages.errors import StageError
+from stages.failpoints import failpoint
 
 _KERNELS: dict[str, Kernel] = {}
 _KERNELS_KEPT = 32

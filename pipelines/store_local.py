@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.failpoints import failpoint
 from stages.errors import StorageError
+from stages.failpoints import failpoint
 
 SCRATCH = ".scratch"
 

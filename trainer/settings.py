@@ -3,12 +3,13 @@
 The dial (`trainer/dial.py`) fills these from one number, the parameter count; everything may be said by hand too.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positions = Literal["rope", "alibi", "none"]
 Precision = Literal["fp32", "bf16"]
+Parallel = Literal["ddp", "fsdp"]
 
 
 class _Settings(BaseModel):
@@ -40,7 +41,7 @@ class Schedule(_Settings):
     """Learning rate by step: linear warm-up, then `wsd` (stable, linear decay at the end), `cosine`, or `constant`.
 
     A fraction of the peak is given for each step from 0 to steps - 1. `decay_steps` is of `wsd` alone; a trunk, which is
-    never decayed, has 0.
+    never decayed, has 0. A linear decay from the warm-up on is `wsd` with `decay_steps` = `steps` - `warmup_steps`.
     """
 
     kind: Literal["wsd", "cosine", "constant"] = "wsd"
@@ -48,6 +49,16 @@ class Schedule(_Settings):
     warmup_steps: int = Field(default=0, ge=0)
     decay_steps: int = Field(default=0, ge=0)
     final_fraction: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind != "wsd" and self.decay_steps:
+            raise ValueError(f"decay_steps is of the schedule wsd alone; {self.kind} has none")
+        if self.warmup_steps + self.decay_steps > self.steps:
+            raise ValueError(
+                f"{self.warmup_steps} steps of warm-up and {self.decay_steps} of decay are more than {self.steps} steps"
+            )
+        return self
 
 
 class OptimizerSettings(_Settings):
@@ -67,8 +78,41 @@ class OptimizerSettings(_Settings):
     clip: float | None = Field(default=1.0, gt=0)
 
 
+class Guards(_Settings):
+    """What happens to a step that went wrong. Everything that a guard did is counted and reported.
+
+    non_finite: a step whose loss or gradient is NaN or infinite is left out (`skip`) or ends the run (`stop`).
+    spike: a step whose loss is over `spike_deviations` running standard deviations above the running mean is counted,
+    left out, or ends the run. most_skipped: more steps in a row left out end the run. rise_nats: a smoothed loss so
+    far above its own lowest ends the run (None: never); a curriculum moves it by tenths.
+    """
+
+    non_finite: Literal["skip", "stop"] = "skip"
+    spike: Literal["count", "skip", "stop"] = "count"
+    spike_deviations: float = Field(default=8.0, gt=0)
+    most_skipped: int = Field(default=10, ge=0)
+    rise_nats: float | None = Field(default=2.0, gt=0)
+
+
+class Averaging(_Settings):
+    """Averaged weights as a second end product: of a moving average, or of the last `count` weights, `every` steps apart.
+
+    `ema` has weight `decay` on what was averaged before, at every step, with the bias of its beginning corrected;
+    `last` is the plain mean of the weights after steps S, S - every, ..., S - (count - 1) every of S steps.
+    """
+
+    kind: Literal["ema", "last"]
+    decay: float = Field(default=0.999, gt=0, lt=1)
+    count: int = Field(default=5, ge=1)
+    every: int = Field(default=1, ge=1)
+
+
 class TrainSettings(_Settings):
-    """One training run. `batch_sequences` is the global batch: what one optimizer step sees, in every world size."""
+    """One training run. `batch_sequences` is the global batch: what one optimizer step sees, in every world size.
+
+    Checkpoints are written every `checkpoint_every` steps, and after each `checkpoint_seconds` of training; when they are
+    written changes no result. The last two stay, those after `keep_steps`, and the one at the end.
+    """
 
     schedule: Schedule
     optimizer: OptimizerSettings
@@ -78,6 +122,11 @@ class TrainSettings(_Settings):
     precision: Precision = "bf16"
     compile: bool = False
     checkpoint_activations: bool = False
+    parallel: Parallel = "ddp"  # how several processes share the work
+    guards: Guards = Guards()
+    averaging: Averaging | None = None
     checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_seconds: float | None = Field(default=60.0, gt=0)
     keep_steps: tuple[int, ...] = ()  # steps whose checkpoints stay: where branches begin
     log_every: int = Field(default=10, ge=1)
+    tensorboard: bool = False  # also write event files; the log in JSON lines is always written

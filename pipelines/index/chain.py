@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.commit import record_path
-from pipelines.failpoints import failpoint
 from pipelines.store import Store, encode
 from stages.catalog import did_you_mean
 from stages.errors import SpecError, StorageError
+from stages.failpoints import failpoint
 from stages.index.manifest import Manifest, manifest_path, parse
 from stages.versions import newest
 

@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.failpoints import failpoint
 from pipelines.store import Store
 from stages.errors import StorageError
+from stages.failpoints import failpoint
 from stages.fingerprint import digest
 
 FOLDER = "labels/answers"

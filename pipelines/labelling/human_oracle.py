@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.failpoints import failpoint
 from pipelines.labelling.oracle import Batch, Question, everything
 from pipelines.store import Store
+from stages.failpoints import failpoint
 from stages.fingerprint import key
 from stages.versions import newest
 

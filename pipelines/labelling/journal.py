@@ -12,9 +12,9 @@ knows every answer that was paid for). The round `held-out` holds the documents 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipelines.failpoints import failpoint
 from pipelines.labelling.oracle import Batch, Oracle, Question
 from pipelines.store import Store
+from stages.failpoints import failpoint
 
 HELD_OUT = "held-out"
 

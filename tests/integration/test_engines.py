@@ -19,8 +19,8 @@ import pytest
 
 from pipelines.engine import Engine, Failure, Outcome, open_engine
 from pipelines.engine_local import LocalEngine
-from pipelines.failpoints import failpoint
 from stages.errors import SpecError, StageError, StorageError
+from stages.failpoints import failpoint
 
 
 @pytest.fixture(scope="module")

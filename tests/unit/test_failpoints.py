@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.failpoints import failpoint
+from stages.failpoints import failpoint
 
 
 def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_an_unknown_action_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kill_ends_the_process_without_a_word() -> None:
-    code = "from pipelines.failpoints import failpoint; failpoint('x'); print('still here')"
+    code = "from stages.failpoints import failpoint; failpoint('x'); print('still here')"
     ended = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"TAMIS_FAILPOINTS": "x:kill"}, capture_output=True, check=False
     )
