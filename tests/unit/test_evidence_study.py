@@ -126,6 +126,22 @@ def test_a_step_that_was_left_out_helps_or_cannot_be_told() -> None:
     assert whole(without={})["attribution"] is None
 
 
+def test_a_domain_is_judged_by_its_own_documents() -> None:
+    losses = changed()
+    gain = (
+        simulate({"base": 1.0, "arm": 2.0}, seed=1).nats_ASBD[1]
+        - simulate({"base": 1.0, "arm": 1.4}, seed=1).nats_ASBD[1]
+    )
+    first = losses.domain_D == 0
+    losses.nats_ASBD[1][..., first] += gain[..., first]
+    domains = study(losses, baseline="base", seed=1, resamples=400)["arms"][0]["domains"]
+
+    for domain, worth in zip(domains, (2.0, 1.4), strict=True):
+        assert domain["multiplier"]["low"] < worth < domain["multiplier"]["high"]
+        assert domain["multiplier"]["high"] - domain["multiplier"]["low"] < 0.4
+        assert domain["delta"]["low"] < domain["delta"]["value"] < domain["delta"]["high"]
+
+
 def test_a_worse_arm_is_called_worse() -> None:
     found = study(simulate({"base": 1.0, "arm": 0.7}, seed=1), baseline="base", seed=1, resamples=400)
 
