@@ -61,7 +61,7 @@ def test_a_study_has_the_documented_shape() -> None:
     assert [a["name"] for a in found["arms"]] == list(ARMS)[1:]
     assert set(arm(found, "curated")) == {
         "name", "decided", "sentence", "p", "p_holm", "tested", "seeds", "seed_correlation", "missing", "deltas",
-        "multiplier", "curve", "crossover", "domains", "versus_control",
+        "multiplier", "curve", "crossover", "domains", "estimands", "versus_control",
     }  # fmt: skip
     assert set(arm(found, "curated")["multiplier"]) == {
         "value", "low", "high", "shrunk", "target_bits_per_byte", "observed", "extrapolated", "method", "with_curation", "reason",

@@ -140,6 +140,14 @@ def delta_rows(found: Comparison, losses: Losses, confidence: float) -> list[dic
     return rows
 
 
+def last_delta(one: Comparison, confidence: float) -> dict[str, Any]:
+    """Arm minus baseline at the largest budget that both have."""
+    if not one.found_2B.size:
+        return {"value": None, "low": None, "high": None}
+    drawn_R = one.drawn_R2B[:, 1, -1] - one.drawn_R2B[:, 0, -1]
+    return interval(float(one.found_2B[1, -1] - one.found_2B[0, -1]), drawn_R, confidence)
+
+
 def exponent(bounds: dict[str, Any]) -> dict[str, Any]:
     """An interval of logarithms as one of ratios; numbers too large to be anything become null."""
     with np.errstate(over="ignore"):
