@@ -193,7 +193,7 @@ def _domains(losses: Losses, panel: Panel, names: tuple[str, str], settings: Map
     rows = []
     for number, name in enumerate(losses.domains):
         mask = losses.domain_D == number
-        if not mask.any():
+        if not losses.bytes_D[mask].sum() > 0:
             continue
         one = compare(losses, panel, *names, seed=settings["seed"] + number + 1, domain=number)
         multiplier = multiplier_row(one, losses, settings["confidence"])
