@@ -25,6 +25,7 @@ from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 from trainer.evidence.losses import Floats, Losses
 
 ENOUGH_FREEDOM = 4
+NO_SPREAD = 1e-12  # of a loss: what is below it is rounding
 _OUTLIER = 0.01
 _CHUNK = 4_000_000  # document weights that are in memory at once
 

@@ -178,8 +178,7 @@ def crossover(delta_RB: Floats, log_tokens_B: Floats) -> Floats:
     for here in range(delta_RB.shape[1] - 1):
         before, after = delta_RB[:, here], delta_RB[:, here + 1]
         turns = (before < 0) & (after > 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = before / (before - after)
+        share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
         at = log_tokens_B[here] + share * (log_tokens_B[here + 1] - log_tokens_B[here])
         found = np.where(turns, at, found)
     return found
