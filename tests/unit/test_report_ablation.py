@@ -376,3 +376,12 @@ def test_large_numbers_along_an_axis_keep_their_digits():
 def test_parameters_and_tokens_are_told_with_three_digits(number, told):
     assert magnitude(number) == told.replace(" ", NARROW)
     assert magnitude(None) == "–"
+
+
+def test_a_bound_far_beyond_all_others_is_cut_and_ends_in_an_arrow():
+    usual, wild = estimate(0.01, -0.02, 0.04), estimate(0.02, -9.0, 0.05)
+    scale = Scale.of([usual, usual, wild], 0.0, logarithmic=False)
+
+    assert scale.axis.low > -0.1
+    assert "‹" in scale.mark(wild, "arm")
+    assert "‹" not in scale.mark(usual, "arm")
