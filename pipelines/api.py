@@ -144,12 +144,20 @@ def export(
     *,
     format: str = "parquet",  # noqa: A002 - the command's own word
     out: str | Path,
+    settings: Mapping[str, Any] | None = None,
     options: Options | None = None,
     store: str | Path | Store | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Write a run's kept documents in final order to a folder, with manifest, checksums, card and Croissant metadata."""
-    return export_to(view(run, store=store), format, Path(out), options or Options(), watch)
+    """Write a run's kept documents in final order to a folder, with manifest, checksums, card and Croissant metadata.
+
+    `settings` are fields of the format (`columns`, `dtype`, `end_of_text`, ...) and `shard_bytes`.
+
+    Raises:
+        SpecError: the format or a setting is unknown, or the format needs something that the run does not have.
+        StorageError: the folder cannot be written.
+    """
+    return export_to(view(run, store=store), format, Path(out), options or Options(), watch, settings)
 
 
 def runs(*, store: str | Path | Store | None = None) -> pa.Table:

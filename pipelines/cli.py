@@ -64,6 +64,10 @@ class Format(StrEnum):
 
     parquet = "parquet"
     jsonl = "jsonl"
+    litdata = "litdata"
+    mds = "mds"
+    megatron = "megatron"
+    webdataset = "webdataset"
 
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A YAML or JSON file.")]
@@ -197,6 +201,19 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
     run: RunName,
     out: Annotated[Path, typer.Option("--out", help="A folder that does not exist yet or is empty.")],
     format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.parquet,  # noqa: A002 - the option's word
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="Full names of the columns to write, such as doc_id,text,tokens.ids (not for all formats).",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Change a field of the format, or shard_bytes; may be repeated."
+        ),
+    ] = None,
     store: StorePath = api.DEFAULT_STORE,
     engine: EngineChoice = EngineName.local,
     workers: Workers = None,
@@ -205,13 +222,25 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
 ) -> None:
     """Write a run's curated documents in final order to a folder, with manifest, checksums, card and metadata.
 
-    Example: [bold]tamis export web-en --format jsonl --out ./curated[/bold]
+    parquet and jsonl hold documents, and token ids when --columns names them. litdata (litdata.StreamingDataset with
+    TokensLoader), mds (MosaicML streaming, LLM Foundry) and megatron (.bin and .idx: Megatron-Core, GPT-NeoX) hold the
+    token ids of a run with a step of kind tokens, each document followed by the end-of-text token unless
+    --set end_of_text=false, in 16 bits where the vocabulary fits; mds takes --columns beside them. webdataset holds
+    documents and, where the run has them, their tokens. tokenizer.json lies beside the data, and README.md says how to
+    load it. `tamis stages litdata` lists the fields that --set knows.
+
+    Example: [bold]tamis export web-en --format litdata --out ./tokens[/bold]
     """
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 
     with interruptible(), watching(quiet=as_json) as watch:
         options = Options(engine.value, workers, address)
-        done = api.export(run, format=format.value, out=out, options=options, store=store, watch=watch)
+        settings = _changes(changes)
+        if columns is not None:
+            settings["columns"] = [name.strip() for name in columns.split(",")]
+        done = api.export(
+            run, format=format.value, out=out, settings=settings, options=options, store=store, watch=watch
+        )
     _show(done, as_json, lambda t: t.show_export(t.console(), done))
 
 

@@ -4,12 +4,14 @@ All are made of the manifest, the policy's counts and nothing else, so they are 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from pipelines.dataset_loading import HUGGING_FACE, MEDIA, loading
 from pipelines.quantities import count, share, size
 
 #: Hugging Face's size categories, by their lower limit.
@@ -26,6 +28,8 @@ _SIZES = (
     (10**3, "1K<n<10K"),
     (0, "n<1K"),
 )
+#: Formats in which Croissant's readers find columns.
+_TABLES = ("parquet", "jsonl")
 #: Values of a column that the card shows.
 _SHOWN = 50
 _COLUMNS = {
@@ -40,7 +44,12 @@ _COLUMNS = {
     "license": "license, where known",
     "lang": "language as declared by the publisher",
     "meta": "every other field of the record, as JSON",
+    "epochs": "how often the document is to be read",
+    "phase": "its part of the curriculum",
+    "tokens": "ids of the tokens",
 }
+#: Croissant's types by those of Arrow.
+_DATA_TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "float": "sc:Float", "double": "sc:Float"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class About:
 
 def beside(about: About, manifest: Mapping[str, Any], suffix: str) -> dict[str, bytes]:
     """README.md, croissant.json and SHA256SUMS, by name."""
-    sums = "".join(f"{f['sha256']}  {f['name']}\n" for f in manifest["files"])
+    sums = "".join(f"{f['sha256']}  {f['name']}\n" for f in [*manifest["files"], *manifest.get("beside", ())])
     return {
         "README.md": card(about, manifest, suffix).encode(),
         "croissant.json": (
@@ -76,25 +85,41 @@ def card(about: About, manifest: Mapping[str, Any], suffix: str) -> str:
         "size_categories": [next(name for limit, name in _SIZES if total["documents"] >= limit)],
         "task_categories": ["text-generation"],
         "tags": ["tamis"],
-        "configs": [{"config_name": "default", "data_files": f"*{suffix}"}],
+        "configs": [{"config_name": "default", "data_files": f"*{suffix}"}] if _readable(manifest) else [],
     }
     header = {name: value for name, value in header.items() if value != []}
     parts = [
         f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n",
         f"# {about.name}\n",
         (
-            f"{count(total['documents'])} documents, {size(total['text_bytes'])} of text in {count(len(manifest['files']))} "
+            f"{count(total['documents'])} documents, {size(total['text_bytes'])} of text{_tokens(total)} in "
+            f"{count(len(manifest['files']))} "
             f"{'file' if len(manifest['files']) == 1 else 'files'}, curated by tamis (run `{about.run}`).\n"
         ),
         _funnel(about),
         _table("Source", manifest["counts"]["source"], total["documents"]),
         _table("License", manifest["counts"]["license"], total["documents"]),
         _table("Declared language", manifest["counts"]["lang"], total["documents"]),
+        loading(manifest),
         "## Columns\n\n| column | meaning |\n|---|---|\n"
-        + "".join(f"| `{name}` | {meaning} |\n" for name, meaning in _COLUMNS.items()),
+        + "".join(f"| `{c['name']}` | {_meaning(c)} |\n" for c in manifest["schema"]),
         "`manifest.json` lists every file with its rows, bytes and SHA-256; check them with `sha256sum -c SHA256SUMS`.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _readable(manifest: Mapping[str, Any]) -> bool:
+    """Whether Hugging Face's library reads the files as they are."""
+    return manifest["kind"] in HUGGING_FACE
+
+
+def _tokens(total: Mapping[str, Any]) -> str:
+    return f", {count(total['tokens'])} tokens" if "tokens" in total else ""
+
+
+def _meaning(column: Mapping[str, Any]) -> str:
+    """What a column holds: one of the document's own, or a measured one."""
+    return _COLUMNS.get(column["name"], f"measured ({column['type']})")
 
 
 def _languages(declared: Mapping[str, int] | None) -> list[str]:
@@ -154,13 +179,14 @@ _CONTEXT: Mapping[str, Any] = {
     "fileSet": "cr:fileSet",
     "includes": "cr:includes",
     "recordSet": "cr:recordSet",
+    "repeated": "cr:repeated",
     "source": "cr:source",
 }
 
 
 def croissant(about: About, manifest: Mapping[str, Any], suffix: str) -> dict[str, Any]:
-    """Croissant 1.0 metadata: every file with its checksum, and the columns."""
-    kind = {".parquet": "application/x-parquet"}.get(suffix, "application/jsonl+zstd")
+    """Croissant 1.0 metadata: every file with its checksum, and the columns of formats that are tables."""
+    kind = MEDIA.get(manifest["kind"], "application/octet-stream")
     files = [
         {
             "@type": "cr:FileObject",
@@ -177,14 +203,15 @@ def croissant(about: About, manifest: Mapping[str, Any], suffix: str) -> dict[st
     fields = [
         {
             "@type": "cr:Field",
-            "@id": f"documents/{name}",
-            "name": name,
-            "description": meaning,
-            "dataType": "sc:Text",
-            "source": {"fileSet": {"@id": "data"}, "extract": {"column": name}},
+            "@id": f"documents/{c['name']}",
+            "name": c["name"],
+            "description": _meaning(c),
+            **_data_type(c["type"]),
+            "source": {"fileSet": {"@id": "data"}, "extract": {"column": c["name"]}},
         }
-        for name, meaning in _COLUMNS.items()
+        for c in manifest["schema"]
     ]
+    sets = [{"@type": "cr:RecordSet", "@id": "documents", "name": "documents", "field": fields}]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -193,5 +220,12 @@ def croissant(about: About, manifest: Mapping[str, Any], suffix: str) -> dict[st
         "description": f"{manifest['total']['documents']} documents curated by tamis, run {about.run}.",
         "version": manifest["key"],
         "distribution": [*files, every],
-        "recordSet": [{"@type": "cr:RecordSet", "@id": "documents", "name": "documents", "field": fields}],
+        **({"recordSet": sets} if manifest["kind"] in _TABLES else {}),
     }
+
+
+def _data_type(arrow: str) -> dict[str, Any]:
+    """Croissant's type of an Arrow type; lists are said to repeat."""
+    inner = re.sub(r"^list<\w+: (\w+)>$", r"\1", arrow)
+    found = {"dataType": _DATA_TYPES.get(inner, "sc:Integer" if "int" in inner else "sc:Text")}
+    return found | ({"repeated": True} if inner != arrow else {})

@@ -9,30 +9,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from pipelines.commit import committed
 from pipelines.dataset_card import About, beside
 from pipelines.engine import Engine, open_engine
 from pipelines.execute import Execution
-from pipelines.export_columns import Columns
-from pipelines.export_file import COUNTED, MAX_COUNTED, CorpusOrder, Rows, WriteExportFile
-from pipelines.export_ordered import ORDERED, OrderedTexts
+from pipelines.export_file import CorpusOrder, Rows, WriteExportFile
+from pipelines.export_ordered import OrderedTexts
 from pipelines.export_places import MANIFEST, Found, InBucket, InFolder, InStore, Place, Target
-from pipelines.export_plan import KEEP, SIZE, File, FileNumbers, Part, files, pieces, wide
+from pipelines.export_plan import KEEP, File, FileNumbers, Part, files, pieces, wide
+from pipelines.export_request import Request, beside_data, manifest_of
 from pipelines.plan import Plan
 from pipelines.progress import NullWatch, Watch
 from pipelines.runs import RunFolder
 from pipelines.shards import Shard
+from pipelines.spec import write_section
 from pipelines.store import Store, encode
 from pipelines.view import RunView
 from stages.base import Sink
-from stages.catalog import parse
 from stages.errors import SpecError, StageError, StorageError
-from stages.fingerprint import key
 from stages.rules import SYMBOLS, BoundPolicy
 
-FORMAT = 1
 STEP = "export"
 
 
@@ -52,34 +50,6 @@ class Options(Protocol):
         """An existing cluster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to export: the run's plan, how files are written, and how much text goes into one."""
-
-    store: Store
-    run: str
-    plan: Plan
-    sink: Sink
-    shard_bytes: int
-
-    @property
-    def columns(self) -> Columns:
-        """What is written of a document."""
-        return Columns.of_plan(self.plan)
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The measured columns that an export reads."""
-        ordered = ORDERED if self.plan.order is not None else ()
-        return (*self.columns.measured, KEEP, SIZE, *ordered)
-
-    @property
-    def key(self) -> str:
-        """The same for the same run, format and cut."""
-        identity = {"format": FORMAT, "run": self.run, "sink": self.sink.identity(), "shard_bytes": self.shard_bytes}
-        return key(identity)
-
-
 def export_run(
     folder: RunFolder,
     plan: Plan,
@@ -88,7 +58,7 @@ def export_run(
     """Export a run into its store: `exports/{name}/v{n}`, the same `v{n}` however often it is asked for.
 
     Returns:
-        path (absolute, or a URL), documents, bytes (of text), files, and cpu_seconds where known.
+        path (absolute, or a URL), documents, bytes (of text), files, and tokens and cpu_seconds where known.
 
     Raises:
         StorageError: the store cannot be read or written.
@@ -107,18 +77,22 @@ def export_to(
     out: Path,
     options: Options,
     watch: Watch | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Export a finished run into a folder outside the store; what `export_run` gives.
 
+    `settings` are fields of the format, and `shard_bytes`; what they leave out is as the spec has it, or as usual where
+    the spec writes another format.
+
     Raises:
-        SpecError: the format is unknown, or the folder holds something else or is inside the store.
+        SpecError: the format or a setting is unknown, the format needs something that the run does not have, or the folder
+            holds something else or is inside the store.
         StorageError: the folder cannot be written.
     """
     if view.store.is_local and out.expanduser().resolve().is_relative_to(Path(view.store.url).resolve()):
         raise SpecError(f"the folder {str(out)!r} is inside the store; give --out a folder outside of it", out=str(out))
-    same = format == view.spec.sink.kind
-    sink = view.spec.sink if same else cast("Sink", parse({"kind": format}, "sink", "--format"))
-    request = Request(view.store, view.run, view.plan, sink, view.spec.write.shard_bytes)
+    sink, shard_bytes = _asked(view, format, settings or {})
+    request = Request(view.store, view.run, view.plan, sink, shard_bytes)
     paths = {s.digest: view.sidecars(s, request.measured) for s in view.shards}
     opened: list[Engine] = []
 
@@ -135,6 +109,14 @@ def export_to(
     finally:
         for started in opened:
             started.close()
+
+
+def _asked(view: RunView, format: str, settings: Mapping[str, Any]) -> tuple[Sink, int]:  # noqa: A002 - the command's own word
+    """The sink of a format with these settings, and the bytes of text in a file."""
+    base = view.spec.raw.get("write") or {} if format == view.spec.sink.kind else {}
+    fields = {n: v for n, v in base.items() if n != "text"} | {"shard_bytes": view.spec.write.shard_bytes} | settings
+    write, sink = write_section({**fields, "kind": format}, "--format")
+    return sink, write.shard_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +168,10 @@ def _all(execution: Execution, tasks: Sequence[Callable[[], Any]]) -> Iterator[t
 
 
 def _write(request: Request, verdicts: _Verdicts, place: Place, target: Target, execution: Execution) -> Found:
-    counts = _Counts()
+    counts, columns = _Counts(), request.columns
     with _planned(request, verdicts, counts, execution) as planned:
         tasks = [
-            WriteExportFile(target, request.sink, f"part-{n:05d}{request.sink.suffix}", documents, request.columns)
+            WriteExportFile(target, request.sink, f"part-{n:05d}", documents, columns)
             for n, documents in enumerate(planned)
         ]
         records: list[dict[str, Any]] = [{}] * len(tasks)
@@ -199,11 +181,12 @@ def _write(request: Request, verdicts: _Verdicts, place: Place, target: Target, 
             records[index] = record
             done, nbytes = done + 1, nbytes + record["text_bytes"]
             execution.watch.step(STEP, done, len(tasks), nbytes)
-    manifest = _manifest(request, records)
+    small = beside_data(request, records)
+    manifest = manifest_of(request, records, small)
     about = About(request.plan.spec.name, request.run, counts.total(), _reasons(request.plan.policy))
-    documents = beside(about, manifest, request.sink.suffix) | {MANIFEST: encode(manifest)}
+    documents = small | beside(about, manifest, request.sink.suffix) | {MANIFEST: encode(manifest)}
     cost = round(sum(r["cpu_seconds"] for r in records), 6)
-    return place.publish(request.key, [t.name for t in tasks], documents, {"cpu_seconds": cost})
+    return place.publish(request.key, [name for task in tasks for name in task.names], documents, {"cpu_seconds": cost})
 
 
 @contextmanager
@@ -230,38 +213,6 @@ def _files(request: Request, parts: Iterable[Part], execution: Execution) -> lis
     return files(placed, request.shard_bytes, full) or [File(0, ())]
 
 
-def _manifest(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    listed = [{name: r[name] for name in ("name", "rows", "bytes", "text_bytes", "sha256")} for r in records]
-    return {
-        "format": FORMAT,
-        "key": request.key,
-        "name": request.plan.spec.name,
-        "run": request.run,
-        "kind": request.sink.kind,
-        "schema": request.columns.json(),
-        "files": listed,
-        "total": {
-            "documents": sum(f["rows"] for f in listed),
-            "text_bytes": sum(f["text_bytes"] for f in listed),
-            "bytes": sum(f["bytes"] for f in listed),
-            "files": len(listed),
-        },
-        "counts": {column: _together([r["counts"][column] for r in records]) for column in COUNTED},
-    }
-
-
-def _together(parts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
-    """Documents by value over all files, most frequent first; None for a column of many values."""
-    total: Counter[str] = Counter()
-    for part in parts:
-        if part is None:
-            return None
-        total.update(part)
-    if len(total) > MAX_COUNTED:
-        return None
-    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
-
-
 def _outcome(found: Found) -> dict[str, Any]:
     total = found.manifest["total"]
     return {
@@ -269,6 +220,7 @@ def _outcome(found: Found) -> dict[str, Any]:
         "documents": total["documents"],
         "bytes": total["text_bytes"],
         "files": total["files"],
+        **({"tokens": total["tokens"]} if "tokens" in total else {}),
         **found.facts,
     }
 

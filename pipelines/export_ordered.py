@@ -99,7 +99,7 @@ class Texts:
         for batch in batches(site.store, site.shard, wanted, site.sidecars):
             kept = batch.filter(batch[KEEP])
             to = np.searchsorted(np.array(self.numbers, np.int64), kept[FILE].to_numpy())
-            columns = [*self.columns.of(kept).columns, kept[POSITION], pa.array(to.astype(np.int64))]
+            columns = [*self.columns.batch(kept).columns, kept[POSITION], pa.array(to.astype(np.int64))]
             parts.append(pa.Table.from_arrays(columns, schema=schema))
         return pa.concat_tables(parts)
 
@@ -153,9 +153,8 @@ class OrderedTexts:
             s.digest: {**self._sidecars[s.digest], **execution.results.sidecars(s, [FILE])} for s in execution.shards
         }
         texts = Texts(self._columns, numbers)
-        self._sent = execution.flow(
-            Related("texts", f"steps/texts-{key([self._shard_bytes])}", inputs, texts, pa.schema([]), paths)
-        )
+        folder = f"steps/texts-{key([self._shard_bytes, self._columns.read])}"
+        self._sent = execution.flow(Related("texts", folder, inputs, texts, pa.schema([]), paths))
         self._sent.split(len(numbers))
         sent = self._sent.at("shards", "texts", texts.send, to="partitions")
         return [OrderedFile(execution.store, sent.content, n, len(numbers)) for n in range(len(numbers))]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.export_columns import Columns
 from pipelines.rule_files import loader
 from pipelines.spec import Spec
 from pipelines.wiring import (
@@ -24,7 +25,7 @@ from pipelines.wiring import (
     with_pinned,
     with_texts,
 )
-from stages.base import CorpusStage, Files, RowStage
+from stages.base import CorpusStage, Files, RowStage, Sink
 from stages.catalog import did_you_mean
 from stages.document import DOCUMENT
 from stages.errors import SpecError
@@ -135,6 +136,14 @@ class Plan:
             return str(counted)
         return found[0] if len(found) == 1 else None
 
+    def columns(self, sink: Sink) -> Columns:
+        """What an export by that sink reads of a document.
+
+        Raises:
+            SpecError: the sink needs or names a column that there is not, or cannot write one.
+        """
+        return Columns.of(sink, self.fields(), {s.name: s.stage for s in self.steps}, self.text)
+
     def source_folder(self, name: str) -> str:
         """Where the document shards of a source live."""
         return f"steps/{name}-{self.source_keys[name]}"
@@ -211,7 +220,7 @@ def plan(
         policy = replace(policy, selects=True)
         verdict_key = key([policy_key, select.key])
     order = chosen.step(ORDER, spec.order, verdict_key)
-    return Plan(
+    made = Plan(
         spec=spec,
         source_keys={name: key(source_identity(name, spec)) for name in spec.sources},
         steps=steps,
@@ -224,6 +233,8 @@ def plan(
         order=order,
         rule_files=rule_files.found,
     )
+    made.columns(spec.sink)
+    return made
 
 
 class _Choosers:

@@ -140,7 +140,7 @@ def from_data(value: Any, folder: Path | None = None, changes: Mapping[str, Any]
         raise SpecError(f"the spec's name is {name!r}; write letters, digits, '.', '_' and '-' (at most 100)")
     sources = _sources(raw, base)
     ablate = ablations(raw.pop("ablate", None), base)
-    write, sink = _write(raw.get("write") or {})
+    write, sink = write_section(raw.get("write") or {})
     limits = _limits(raw)
     measure = _measure(raw.get("measure") or {}, sources)
     return Spec(
@@ -224,15 +224,20 @@ def _chooser(raw: Mapping[str, Any], section: str, column: str) -> CorpusStage |
     return stage
 
 
-def _write(given: Any) -> tuple[Write, Sink]:
+def write_section(given: Any, where: str = "`write`") -> tuple[Write, Sink]:
+    """How files are cut, and the sink that writes them, from the section `write` or what stands for it.
+
+    Raises:
+        SpecError: an unknown kind or field, or a value that is refused.
+    """
     if not isinstance(given, dict):
         raise SpecError("`write` is a mapping such as {kind: parquet, shard_bytes: 128000000}")
     try:
         write = Write.model_validate(given)
     except ValidationError as error:
-        raise SpecError(explain(error, Write, "`write`"), where="write") from error
+        raise SpecError(explain(error, Write, where), where="write") from error
     rest = {k: v for k, v in given.items() if k not in ("shard_bytes", "text")}
-    sink = parse({"kind": "parquet", **rest}, "sink", "`write`", beside=list(Write.model_fields))
+    sink = parse({"kind": "parquet", **rest}, "sink", where, beside=list(Write.model_fields))
     assert isinstance(sink, Sink)
     return write, sink
 

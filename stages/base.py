@@ -8,7 +8,7 @@
 A stage cannot drop, reorder or overwrite a row. `measure` is the only caller of kernels.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal, Protocol, Self
@@ -23,6 +23,8 @@ from stages.flow import Flow, Site, one_round
 
 Columns = Mapping[str, pa.Array]
 Kernel = Callable[[pa.RecordBatch], Columns]
+#: What a sink tells of a file that it wrote.
+Counts = Mapping[str, int]
 Better = Literal["higher", "lower"]
 
 
@@ -224,13 +226,59 @@ class CorpusStage(Stage):
 
 
 class Sink(Stage):
-    """Writes kept documents, in order, into one file of an export."""
+    """Writes kept documents, in order, into one file of an export (and the files that belong to it)."""
 
     suffix: ClassVar[str]
+    #: Ends of the names of further files that belong to each data file.
+    companions: ClassVar[tuple[str, ...]] = ()
 
-    def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: BinaryIO) -> None:
+    def parameters(self) -> dict[str, Any]:
+        """Every field that changes the bytes. A field left open counts as not there, so that a new one changes no key."""
+        return {name: value for name, value in super().parameters().items() if value is not None}
+
+    def wanted(self, documents: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - most need no ids
+        """Full names of the columns that are written, in order, once each.
+
+        Args:
+            documents: the columns that every export of the run can have.
+            ids: the columns of token ids that the run has, one for each step of tokens.
+
+        Raises:
+            SpecError: the format needs a column that the run does not have.
+        """
+        return tuple(documents)
+
+    def told(self, schema: pa.Schema) -> dict[str, Any]:  # noqa: ARG002 - most change nothing
+        """What the manifest tells readers of token ids: how these are written, where not as they were measured."""
+        return {}
+
+    def check(self, schema: pa.Schema) -> None:
+        """Make sure, before anything is written, that columns of this schema can be.
+
+        Raises:
+            SpecError: one cannot.
+        """
+
+    def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: BinaryIO) -> Counts | None:
         """Write every batch to `file`; equal rows give equal bytes, however they are cut into batches."""
         raise NotImplementedError
+
+    def write_all(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, files: Sequence[BinaryIO]) -> Counts:
+        """Write every batch to the data file, which comes first, and to its companions, in the order of `companions`.
+
+        Returns:
+            what `index` needs to know of the file; `tokens` where there are any.
+        """
+        return self.write(batches, schema, files[0]) or {}
+
+    def index(self, files: Sequence[Mapping[str, Any]], schema: pa.Schema) -> dict[str, bytes]:  # noqa: ARG002 - few have one
+        """Small files, by name, that the format needs beside all data files.
+
+        Args:
+            files: of each data file its `name`, `rows`, `bytes`, `sha256` and the counts that writing it gave.
+            schema: what was written.
+        """
+        return {}
 
 
 def measure(stage: RowStage, kernel: Kernel, batch: pa.RecordBatch) -> pa.RecordBatch:

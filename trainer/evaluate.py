@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trainer.model import Decoder
 
 Floats = NDArray[np.float64]
+#: Logits that are held at a time.
+_LOGITS, _LOGITS_GPU = 1 << 20, 1 << 26
 
 
 def evaluate(
@@ -108,21 +110,18 @@ class Scorer:
         """
         layout = Layout.of(cut(sequences, self.context), self.context, pack=self._pack)
         inputs, targets = sequences.inputs(self.end_of_text), sequences.ids.astype(np.int64)
-        nats = np.zeros(len(targets), np.float32)
-        likeliest = np.ones(len(targets), np.bool_) if greedy else np.zeros(len(targets), np.bool_)
+        nats, likeliest = np.zeros(len(targets), np.float32), np.full(len(targets), greedy)
         device = next(self.model.parameters()).device
         with self.measuring():
             for begin in range(0, len(layout.target_RT), self.batch_sequences):
                 rows = slice(begin, begin + self.batch_sequences)
                 at_BT, scored_BT = layout.target_RT[rows], layout.scored_RT[rows]
-                padding_BT = at_BT < 0
-                tokens_BT = np.where(padding_BT, self.end_of_text, inputs[at_BT])
-                targets_BT = np.where(padding_BT, self.end_of_text, targets[at_BT])
-                arrays = (tokens_BT, targets_BT, layout.starts_RT[rows])
-                found_BT, best_BT = self._forward(*(torch.from_numpy(a).to(device) for a in arrays), greedy=greedy)
-                nats[at_BT[scored_BT]] = found_BT.float().cpu().numpy()[scored_BT]
-                if best_BT is not None:
-                    likeliest[at_BT[scored_BT]] = best_BT.cpu().numpy()[scored_BT]
+                tokens_BT = np.where(at_BT < 0, self.end_of_text, inputs[at_BT])
+                arrays = (tokens_BT, layout.starts_RT[rows], scored_BT, targets[at_BT[scored_BT]])
+                found_K, best_K = self._forward(*(torch.from_numpy(a).to(device) for a in arrays), greedy=greedy)
+                nats[at_BT[scored_BT]] = found_K.cpu().numpy()
+                if greedy:
+                    likeliest[at_BT[scored_BT]] = best_K.cpu().numpy()
         return nats, likeliest
 
     @contextlib.contextmanager
@@ -137,10 +136,23 @@ class Scorer:
             self.model.train(was)
 
     def _forward(
-        self, tokens_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor, *, greedy: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        if not greedy:
-            return self.model.loss(tokens_BT, targets_BT, starts_BT), None
-        logits_BTV = self.model(tokens_BT, starts_BT).float()
-        nats_BT = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
-        return nats_BT.view_as(targets_BT), logits_BTV.argmax(dim=-1) == targets_BT
+        self, tokens_BT: Tensor, starts_BT: Tensor, scored_BT: Tensor, targets_K: Tensor, *, greedy: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The losses of the K scored positions, and whether their targets are the likeliest.
+
+        Logits are made of scored positions alone, and of so few at once that a processor's cache holds them; always of as
+        many, because a product's last bits depend on its shape.
+        """
+        hidden_KW, scored = self.model.hidden(tokens_BT, starts_BT)[scored_BT], len(targets_K)
+        most = _LOGITS if tokens_BT.device.type == "cpu" else _LOGITS_GPU
+        together = max(1, min(most // self.model.settings.vocabulary, tokens_BT.shape[1]))
+        missing = -scored % together
+        hidden_KW = torch.nn.functional.pad(hidden_KW, (0, 0, 0, missing))
+        targets_K = torch.nn.functional.pad(targets_K, (0, missing))
+        nats, best = [], []
+        for some, wanted in zip(torch.split(hidden_KW, together), torch.split(targets_K, together), strict=True):
+            logits = self.model.head(some).float()
+            nats.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
+            if greedy:
+                best.append(logits.argmax(dim=-1) == wanted)
+        return torch.cat(nats)[:scored], torch.cat(best)[:scored] if greedy else scored_BT

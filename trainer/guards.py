@@ -76,7 +76,7 @@ def _left_out(health: Health, guards: Guards, stop: bool, what: str) -> tuple[Ve
     health = health.model_copy(update={"skipped": health.skipped + 1, "skipped_in_a_row": row})
     if not stop and row <= guards.most_skipped:
         return "skip", health
-    many = "" if stop else f", the {row}th step in a row to be left out"
+    many = "" if stop else f", after {row - 1} steps in a row that were left out"
     return "stop", health.model_copy(update={"diverged": f"{what}{many}; try a lower learning rate"})
 
 

@@ -96,7 +96,7 @@ def identity(job: Job, *, model: Mapping[str, Any], data: Mapping[str, str]) -> 
     """
     unimportant = {"parallel", "checkpoint_every", "checkpoint_seconds", "keep_steps", "log_every", "tensorboard"}
     written = job.settings.model_dump(mode="json", exclude=unimportant)
-    return {**_flat("model", model), **_flat("data", data), **_flat("", written)}
+    return {**_flat("model", model), **_flat("", written), **_flat("data", data)}
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Text is generated greedily; tasks that sample are refused.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,14 +39,14 @@ def benchmarks(
         SpecError: lm-eval is not installed, or a task samples.
     """
     library = _library()
-    found = library.simple_evaluate(model=adapter(scorer, tokenizer, encode), tasks=list(tasks), **options)
-    results: Mapping[str, Mapping[str, Any]] = found["results"]
+    answer = library.simple_evaluate(model=adapter(scorer, tokenizer, encode), tasks=list(tasks), **options)
+    results: Mapping[str, Mapping[str, Any]] = answer["results"]
     return results
 
 
 def _library() -> Any:
     try:
-        import lm_eval  # noqa: PLC0415 - heavy, and for those who ask for benchmarks
+        import lm_eval  # type: ignore[import-not-found]  # it may be absent  # noqa: PLC0415 - heavy, and for those who ask for benchmarks
     except ModuleNotFoundError as error:
         if error.name != "lm_eval":
             raise
@@ -60,7 +61,7 @@ def adapter(scorer: Scorer, tokenizer: "Tokenizer", encode: Encode) -> Any:
         SpecError: lm-eval is not installed.
     """
     _library()
-    from lm_eval.api.model import LM  # noqa: PLC0415 - the same
+    from lm_eval.api.model import LM  # type: ignore[import-not-found]  # noqa: PLC0415 - the same
 
     class TamisLM(LM):  # type: ignore[misc]  # what is not installed has no type
         """Answers lm-eval's three kinds of request."""
@@ -73,15 +74,14 @@ def adapter(scorer: Scorer, tokenizer: "Tokenizer", encode: Encode) -> Any:
             sequences = continued(encode, prompts, choices)
             nats, likeliest = scorer.score(sequences, greedy=True)
             total = summed(nats, sequences.offsets_S1)
-            offsets = sequences.offsets_S1.tolist()
-            greedy = [bool(likeliest[a:b].all()) for a, b in zip(offsets, offsets[1:], strict=False)]
+            greedy = [bool(likeliest[a:b].all()) for a, b in pairwise(sequences.offsets_S1.tolist())]
             return list(zip((-total).tolist(), greedy, strict=True))
 
         def loglikelihood_rolling(self, requests: Sequence[Any], **_: Any) -> list[float]:
             """For each (text,): its log-probability."""
             texts = [request.args[0] for request in requests]
             sequences = continued(encode, [""] * len(texts), texts)
-            nats, _ = scorer.score(Sequences.whole(sequences.ids, sequences.offsets_S1))
+            nats = scorer.score(Sequences.whole(sequences.ids, sequences.offsets_S1))[0]
             return (-summed(nats, sequences.offsets_S1)).tolist()  # type: ignore[no-any-return]  # numpy's
 
         def generate_until(self, requests: Sequence[Any], **_: Any) -> list[str]:
@@ -104,7 +104,7 @@ def _generated(scorer: Scorer, tokenizer: "Tokenizer", encode: Encode, prompt: s
         if token == scorer.end_of_text:
             break
         made.append(token)
-        text = tokenizer.decode(made)
+        text: str = tokenizer.decode(made)
         ends = [text.index(stop) for stop in stops if stop and stop in text]
         if ends:
             return text[: min(ends)]

@@ -60,12 +60,13 @@ class Panel:
             StorageError: the file is missing, cut short, or no panel of this format.
         """
         try:
+            metadata = pq.read_schema(path).metadata or {}
+            facts = json.loads(metadata.get(_METADATA, b"{}"))
+            if facts.get("format") != FORMAT:
+                raise ValueError(f"it is not of format {FORMAT}")  # noqa: TRY301 - said as other files that are none
             table = pq.read_table(path, columns=["doc_id", "domain", "bytes", "ids"], use_threads=False)
-            facts = json.loads((table.schema.metadata or {})[_METADATA])
-            if facts["format"] != FORMAT:
-                raise KeyError("format")  # noqa: TRY301 - said as every other file that is no panel
             return cls._of(table, facts)
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise StorageError(
                 f"the panel {str(path)!r} cannot be read ({error}); delete the file and build the panel again",
                 path=str(path),

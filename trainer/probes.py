@@ -140,17 +140,19 @@ class Answers:
     long: int
 
     @property
-    def bits_per_byte_I(self) -> Floats:
+    def bits_per_byte(self) -> Floats:
         """Of each item's right answer."""
-        return self.nats[self.right] / (np.log(2) * self.bytes[self.right])
+        found: Floats = self.nats[self.right] / (np.log(2) * self.bytes[self.right])
+        return found
 
     @property
-    def correct_prob_I(self) -> Floats:
+    def correct_prob(self) -> Floats:
         """The probability of each item's right answer."""
-        return np.exp(-self.nats[self.right])
+        found: Floats = np.exp(-self.nats[self.right])
+        return found
 
     @property
-    def normalized_correct_prob_I(self) -> Floats:
+    def normalized_correct_prob(self) -> Floats:
         """The same among the choices; computed from differences, so that small probabilities do not vanish."""
         best = np.minimum.reduceat(self.nats, self._starts)
         weights = np.exp(best[self.item] - self.nats)
@@ -158,12 +160,12 @@ class Answers:
         return found
 
     @property
-    def correct_I(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """Whether each item's right answer is likelier than every other choice; a tie is not."""
         return self._least(self.nats)
 
     @property
-    def correct_per_byte_I(self) -> NDArray[np.bool_]:
+    def correct_per_byte(self) -> NDArray[np.bool_]:
         """The same of the loss per byte."""
         return self._least(self.nats / self.bytes)
 
@@ -182,11 +184,11 @@ class Answers:
             "probe": self.probe.name,
             "kind": self.probe.kind,
             "items": len(self.probe.items),
-            "bits_per_byte": float(self.bits_per_byte_I.mean()),
-            "correct_prob": float(self.correct_prob_I.mean()),
-            "normalized_correct_prob": float(self.normalized_correct_prob_I.mean()),
-            "accuracy": float(self.correct_I.mean()),
-            "accuracy_per_byte": float(self.correct_per_byte_I.mean()),
+            "bits_per_byte": float(self.bits_per_byte.mean()),
+            "correct_prob": float(self.correct_prob.mean()),
+            "normalized_correct_prob": float(self.normalized_correct_prob.mean()),
+            "accuracy": float(self.correct.mean()),
+            "accuracy_per_byte": float(self.correct_per_byte.mean()),
             "chance": float(np.mean([1 / len(one.choices) for one in self.probe.items])),
             "long": self.long,
         }

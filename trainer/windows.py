@@ -47,7 +47,7 @@ class Windows:
     scored_W: Ints
 
     @property
-    def lengths_W(self) -> Ints:
+    def lengths(self) -> Ints:
         """Predictions of each window."""
         return self.ends_W - self.begins_W
 
@@ -119,7 +119,7 @@ class Layout:
     @classmethod
     def of(cls, windows: Windows, context: int, *, pack: bool = True) -> "Layout":
         """Windows packed into rows, or each in a row of its own."""
-        lengths_W = windows.lengths_W
+        lengths_W = windows.lengths
         rows = packed(lengths_W, context) if pack else [[w] for w in range(len(lengths_W))]
         target_RT = np.full((len(rows), context), -1, np.int64)
         scored_RT = np.zeros((len(rows), context), np.bool_)

@@ -17,7 +17,7 @@ from typing import Any
 from pipelines.ablation.bracket import Bracket, bracket
 from pipelines.ablation.cells import Cell
 from pipelines.ablation.folder import AblationFolder
-from pipelines.ablation.looks import enough
+from pipelines.ablation.looks import Looks
 from pipelines.ablation.prepare import Preparation, Prepared, tokenizer_of
 from pipelines.ablation.progress import Standing, Told
 from pipelines.ablation.recipe import Recipe, recipe_of
@@ -50,7 +50,7 @@ def ablate(run: RunView, request: AblateRequest, options: Options, watch: Watch)
     told = Told(watch)
     with engine_of(options, told) as engine:
         prepared = Preparation(run, request, engine, options, told).prepare(tokenizer_of(run, request))
-        recipe = recipe_of(request, prepared.panel.vocabulary)
+        recipe = recipe_of(request, int(prepared.tokenizer.identity["vocabulary"]))
         return _Ablation(prepared, recipe, engine, told).result()
 
 
@@ -168,13 +168,16 @@ class _Ablation:
         findings = Findings(self.prepared, self.recipe, {n: tuple(t) for n, t in tokens.items()}, panel)
         every = [self._points(b, tokens) for b in range(len(self.request.budgets))]
         standing = Standing([self._cells.cell(p, self.recipe) for points in every for p in points], self.watch)
+        looks = Looks()
         for b, points in enumerate(every):
             for cell, record in self._trained(points, self.recipe, standing):
                 findings.records[record["arm"], record["seed"], b] = {**record, "arm": cell.what["arm"]}
-            if self.request.looks and b + 1 < len(every) and (sentence := enough(findings, b)):
-                findings.stopped = sentence
-                self.watch.say(sentence)
-                break
+            if self.request.looks and b + 1 < len(every):
+                seen = looks.at(findings, b)
+                self.watch.say(seen.sentence)
+                if seen.stop:
+                    findings.stopped = seen.sentence
+                    break
         return findings
 
     def _points(self, budget: int, tokens: Mapping[str, Sequence[int]]) -> list[Point]:
@@ -189,19 +192,19 @@ class _Ablation:
     ) -> list[tuple[Cell, dict[str, Any]]]:
         cells = [self._cells.cell(point, recipe) for point in points]
         own = standing or Standing(cells, self.watch)
-        by_key = dict(train_cells(_unlike(cells), self.engine, self.watch, own))
-        records = {cell.key: record for cell, record in by_key.items()}
+        found = train_cells(_unlike(cells), self.engine, self.watch, own)
+        records = {cell.key: record for cell, record in found}
         # An arm with the documents of another is the same cell under two names.
         return [(cell, {**records[cell.key], **cell.what}) for cell in cells]
 
     def _ladder(self, tokens: Mapping[str, Sequence[int]]) -> list[Findings]:
         """The same arms with smaller models; learning rates follow the dial from the one that was chosen."""
         found = []
-        main = recipe_of(self.request, self.prepared.panel.vocabulary)
+        main = recipe_of(self.request, int(self.prepared.tokenizer.identity["vocabulary"]))
         chosen, own = self.recipe, self.request
         for share in LADDER:
             smaller = own.model_copy(update={"parameters": round(own.parameters * share)})
-            recipe = recipe_of(smaller, self.prepared.panel.vocabulary)
+            recipe = recipe_of(smaller, int(self.prepared.tokenizer.identity["vocabulary"]))
             factor = chosen.learning_rate / main.learning_rate
             self.recipe = replace(recipe, learning_rate=recipe.learning_rate * factor)
             found.append(self._rounds(tokens))

@@ -7,7 +7,7 @@ What an arm is contaminated with follows from its rows alone, so a further arm r
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ PAIRS = pa.schema(
         pa.field("passage", pa.string()),  # words of one of the n-grams
     ]
 )
-Rows = Mapping[str, NDArray[np.int64]]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,50 +141,52 @@ def audit(
             raise failed("the contamination audit", outcome, task.shard)
         records[task.shard.digest] = outcome.value
         watch.step("contamination", len(records), len(execution.shards))
-    return Hits.of_records(store, panel, [(s.digest, records[s.digest]) for s in execution.shards])
+    return Hits.of_records(store, panel, [records[s.digest] for s in execution.shards])
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """All pairs of a run, and what of them concerns an arm. `pairs` has the columns `PAIRS`, shard after shard."""
+    """All pairs of a run, and what of them concerns an arm. Documents are numbered over all shards, as in a token pack.
+
+    pairs: the columns `PAIRS`, with `row` so numbered; domains_D, doc_ids_D: of the panel's documents; unfindable_D: those of
+    fewer words than are looked for, which only a copy of all of them can hit.
+    """
 
     pairs: pa.Table
-    starts: Mapping[str, tuple[int, int]]  # by shard digest, the rows of `pairs`
-    domains_D: tuple[str, ...]  # of the panel's documents
+    domains_D: tuple[str, ...]
     doc_ids_D: tuple[str, ...]
-    unfindable_D: NDArray[np.bool_]  # panel documents of fewer words than are looked for
+    unfindable_D: NDArray[np.bool_]
     cpu_seconds: float
 
     @classmethod
-    def of_records(cls, store: Store, panel: PanelRecord, records: Sequence[tuple[str, Record]]) -> "Hits":
-        """The pairs that are committed for the shards."""
-        tables, starts, at = [], {}, 0
-        for digest, record in records:
+    def of_records(cls, store: Store, panel: PanelRecord, records: Iterable[Record]) -> "Hits":
+        """The pairs that are committed for the shards, in their order."""
+        tables, seconds, start = [], 0.0, 0
+        for record in records:
             table = _read(store, record["files"][0]["path"])
-            tables.append(table)
-            starts[digest] = (at, at + table.num_rows)
-            at += table.num_rows
-        known = texts(store.local(panel.path))
-        overlap = _overlap(str(store.local(panel.path)))
+            at = PAIRS.names.index("row")
+            tables.append(table.set_column(at, PAIRS.field(at), pa.array(table["row"].to_numpy() + start, pa.int64())))
+            seconds, start = seconds + record["cpu_seconds"], start + record["rows"]
+        path = store.local(panel.path)
+        known = texts(path)
         return cls(
             pa.concat_tables([PAIRS.empty_table(), *tables]),
-            starts,
             tuple(known["domain"].to_pylist()),
             tuple(known["doc_id"].to_pylist()),
-            overlap.ngrams_D == 0,
-            sum(record["cpu_seconds"] for _, record in records),
+            _overlap(str(path)).ngrams_D == 0,
+            seconds,
         )
 
     def of(self, rows: Rows) -> tuple[int, NDArray[np.bool_]]:
         """How many documents of an arm share text with the panel, and which panel documents they share it with, [D].
 
         Shared is a 13-word sequence (a whole panel document of 8 to 12 words), or nearly the whole text: an estimated
-        Jaccard index of `NEAR` or more. `rows` has the arm's rows by shard digest; repeated ones count once.
+        Jaccard index of `NEAR` or more. `rows` are the arm's documents; repeated ones count once.
         """
         mask = self._own(rows) & self._shared
         hit_D = np.zeros(len(self.doc_ids_D), np.bool_)
         hit_D[self.pairs["panel_document"].to_numpy()[mask]] = True
-        return len(set(self.pairs.filter(pa.array(mask))["doc_id"].to_pylist())), hit_D
+        return len(np.unique(self.pairs["row"].to_numpy()[mask])), hit_D
 
     def facts(self, rows: Rows, examples: int = 5) -> dict[str, Any]:
         """What a report says of an arm: counts, the settings behind them, and the pairs that share most."""
@@ -217,12 +219,7 @@ class Hits:
 
     def _own(self, rows: Rows) -> NDArray[np.bool_]:
         """The pairs of an arm's documents."""
-        mask = np.zeros(self.pairs.num_rows, np.bool_)
-        every = self.pairs["row"].to_numpy()
-        for digest, own in rows.items():
-            begin, end = self.starts[digest]
-            mask[begin:end] = np.isin(every[begin:end], own)
-        return mask
+        return np.isin(self.pairs["row"].to_numpy(), rows)
 
     def _examples(self, mask: NDArray[np.bool_], count: int) -> list[dict[str, Any]]:
         """The pairs that share most n-grams, each panel document once."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.ablation.panel_draw import Candidates, Held
@@ -25,6 +26,7 @@ from pipelines.store import Store
 from stages.artifacts import Artifact
 from stages.errors import SpecError
 from stages.fingerprint import key
+from stages.tokenization import Encoder, Facts, opened
 from trainer.panel import Panel, write
 
 FOLDER = "panels"
@@ -35,11 +37,12 @@ BYTES_PER_DOMAIN = 300_000
 
 @dataclass(frozen=True, slots=True)
 class PanelRecord:
-    """A panel in the store. `shares` has `domain`, `documents`, `bytes` and `tokens` of each domain."""
+    """A panel in the store. `tokenizer` is the artifact's id, `vocabulary` its entries; `shares` has `domain`, `documents`, `bytes` and `tokens` of each domain."""
 
     key: str
     path: str
     tokenizer: str
+    vocabulary: int
     shares: tuple[Mapping[str, Any], ...]
 
     @property
@@ -106,7 +109,8 @@ def build_panel(
         candidates = Candidates.of(store, held, watch)
         drawn = candidates.documents(store, candidates.drawn(bytes_per_domain, seed, watch))
         record = _kept(store, request, tokenizer, _tokenized(store, tokenizer, drawn))
-    return PanelRecord(record["key"], record["files"][0]["path"], tokenizer.id, tuple(record["shares"]))
+    path = record["files"][0]["path"]
+    return PanelRecord(record["key"], path, tokenizer.id, Facts.of(tokenizer).vocabulary, tuple(record["shares"]))
 
 
 def _held(store: Store, path: str, engine: Callable[[], Engine], watch: Watch) -> Held:
@@ -122,22 +126,21 @@ def _held(store: Store, path: str, engine: Callable[[], Engine], watch: Watch) -
 
 def _tokenized(store: Store, tokenizer: Artifact, documents: pa.Table) -> pa.Table:
     """The documents with the tokens of their own text, without any mark of begin or end."""
-    from tokenizers import Tokenizer  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no stubs, and loads slowly
-
-    encode = Tokenizer.from_file(str(tokenizer.path(store, "tokenizer.json"))).encode_batch
-    ids = [found.ids for found in encode(documents["text"].to_pylist(), add_special_tokens=False)]
-    return documents.append_column("ids", pa.array(ids, pa.list_(pa.uint32())))
+    encode = Encoder(opened(store, tokenizer))
+    lengths, ids = encode(documents["text"].combine_chunks())
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return documents.append_column("ids", pa.ListArray.from_arrays(pa.array(ends), pa.array(ids)))
 
 
 def _kept(store: Store, request: str, tokenizer: Artifact, documents: pa.Table) -> Record:
     """The commit record of the panel, whose key is of what it holds."""
-    domains = list(dict.fromkeys(documents["domain"].to_pylist()))
+    known = Facts.of(tokenizer)
     facts = {
         "key": key([VERSION, tokenizer.key, documents["doc_id"].to_pylist()]),
         "tokenizer": tokenizer.id,
-        "vocabulary": tokenizer.identity["vocabulary"],
-        "end_of_text": tokenizer.identity["end_of_text"],
-        "domains": domains,
+        "vocabulary": known.vocabulary,
+        "end_of_text": known.end_of_text,
+        "domains": sorted(set(documents["domain"].to_pylist())),
     }
     with Attempt(store, FOLDER, request) as attempt:
         with attempt.file() as path:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from trainer.evidence.attribution import subsets_for
 
 from pipelines.ablation.arms import Arm, expand, parts
 from pipelines.ablation.contamination import Hits, audit
@@ -23,6 +22,7 @@ from pipelines.view import RunView
 from stages.artifacts import Artifact, find
 from stages.errors import DataError, SpecError
 from stages.text.tokens import Tokens
+from trainer.evidence.attribution import design
 from trainer.view import View
 
 
@@ -104,7 +104,7 @@ class Preparation:
         tokens = Tokens(tokenizer=f"artifact:{tokenizer.id}")
         corpora = _Corpora(self.run, tokens, self._engine, self._watch)
         raw = self.run.spec.raw
-        subsets = subsets_for(tuple(parts(raw)), seed=self.request.seed) if "shapley" in self.request.arms else ()
+        subsets = design(tuple(parts(raw)), {}, seed=self.request.seed) if "shapley" in self.request.arms else ()
         arms = self._ready(expand(self.request, raw, subsets), corpora)
         hits = {key: self._audit(tokenized, panel) for key, tokenized in _by_text(arms).items()}
         return Prepared(self.store, self.run, self.request, tokenizer, arms, panel, hits)

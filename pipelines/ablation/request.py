@@ -162,6 +162,8 @@ def request_of(fields: Mapping[str, Any], where: str) -> AblateRequest:
 def sections(given: Any, base: Path) -> tuple[AblateRequest, ...]:
     """The requests of a spec's section `ablate:`, a mapping or a list of them; paths become absolute.
 
+    An entry with several schedules is as many requests.
+
     Raises:
         SpecError: it is neither, one is wrong, or two have the same name.
     """
@@ -171,11 +173,23 @@ def sections(given: Any, base: Path) -> tuple[AblateRequest, ...]:
         where = "`ablate`" if len(listed) == 1 else f"entry {position} of `ablate`"
         if not isinstance(fields, dict):
             raise SpecError(f"{where} is no mapping; write it as {{panel: PATH, budgets: [1M, 2M, 4M], seeds: 3}}")
-        request = request_of(_located(fields, base, where), where)
-        if request.name in {r.name for r in found}:
-            raise SpecError(f"{where} is called {request.name!r}, as an earlier one is; give it a `name` of its own")
-        found.append(request)
+        for own in _by_schedule(_located(fields, base, where)):
+            request = request_of(own, where)
+            if request.name in {r.name for r in found}:
+                raise SpecError(
+                    f"{where} is called {request.name!r}, as an earlier one is; give it a `name` of its own"
+                )
+            found.append(request)
     return tuple(found)
+
+
+def _by_schedule(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The fields once for each of several schedules, whose names are part of the ablation's name."""
+    schedules = fields.get("schedule")
+    if not isinstance(schedules, list):
+        return [fields]
+    name = fields.get("name", AblateRequest.model_fields["name"].default)
+    return [{**fields, "schedule": schedule, "name": f"{name}-{schedule}"} for schedule in schedules]
 
 
 def _located(fields: Mapping[str, Any], base: Path, where: str) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.ablation.arms import parts
 from pipelines.ablation.bracket import Bracket
 from pipelines.ablation.prepare import Prepared, ReadyArm, facts
 from pipelines.ablation.recipe import Recipe
 from trainer.evidence.losses import Losses
+from trainer.evidence.stages import stage_shares
 from trainer.evidence.study import study
 from trainer.panel import Panel
 from trainer.parameters import count_parameters, flops_per_token
@@ -65,12 +67,12 @@ class Findings:
         return 1 + max((b for _, _, b in self.records), default=0)
 
     def _hit(self, arm: ReadyArm) -> tuple[int, np.ndarray[Any, np.dtype[np.bool_]]]:
-        return self.prepared.hits[arm.tokenized.pack.key].of(arm.tokenized.by_shard(arm.chosen.rows))
+        return self.prepared.hits[arm.tokenized.pack.key].of(arm.chosen.rows)
 
     def json(self) -> dict[str, Any]:
         """The result as data; see `pipelines.report.ablation` for who reads it."""
         losses = self.losses()
-        clean = ~losses.hit_AD.any(axis=0)
+        clean = np.asarray(~losses.hit_AD.any(axis=0))
         request = self.prepared.request
         return {
             "format": FORMAT,
@@ -83,10 +85,22 @@ class Findings:
             "learning_rates": None if self.bracket is None else self.bracket.json(),
             "cpu_seconds_per_token": self.seconds_per_token,
             "stopped": self.stopped,
-            "evidence": self._study(losses),
+            "evidence": self.evidence(),
+            "stages": self._stages(losses),
             "evidence_clean": self._study(losses.only(clean)) if clean.any() and not clean.all() else None,
             "keys": self._keys(),
         }
+
+    def evidence(self) -> dict[str, Any]:
+        """What the losses so far prove."""
+        return self._study(self.losses())
+
+    def _stages(self, losses: Losses) -> dict[str, Any] | None:
+        """What each part of the curation adds, where enough pipelines were trained."""
+        stages = {a.name: a.arm.stages for a in self.prepared.arms if a.arm.stages is not None}
+        steps = tuple(parts(self.prepared.run.spec.raw))
+        request = self.prepared.request
+        return stage_shares(losses, stages, steps, seed=request.seed, resamples=request.resamples, confidence=0.95)
 
     def _study(self, losses: Losses) -> dict[str, Any]:
         request = self.prepared.request
@@ -136,7 +150,7 @@ class Findings:
             **facts(arm),
             "epochs": [one.epochs for one in told],
             "unique_tokens": [round(one.unique) for one in told],
-            "contamination": self.prepared.hits[arm.tokenized.pack.key].facts(arm.tokenized.by_shard(arm.chosen.rows)),
+            "contamination": self.prepared.hits[arm.tokenized.pack.key].facts(arm.chosen.rows),
         }
 
     def _endpoints(self, losses: Losses, clean: np.ndarray[Any, np.dtype[np.bool_]]) -> list[dict[str, Any]]:

@@ -49,14 +49,6 @@ class Tokenized:
     pack: TokenPack
     starts: Ints  # the first row of each shard
 
-    def by_shard(self, rows: Ints) -> dict[str, Ints]:
-        """Rows of the pack as rows of the shards that have some, by shard digest."""
-        shards = self.execution.shards
-        unique = np.unique(rows)
-        cuts = np.searchsorted(unique, [*self.starts, self.pack.documents])
-        parts = zip(shards, self.starts, cuts[:-1], cuts[1:], strict=True)
-        return {s.digest: unique[begin:end] - start for s, start, begin, end in parts if end > begin}
-
 
 @dataclass
 class Corpus:
@@ -134,8 +126,8 @@ class Corpus:
 def _filled(table: pa.Table, name: str, rows: Ints, default: int) -> Ints:
     if name not in table.column_names:
         return np.full(len(rows), default, np.int64)
-    values = table[name].take(pa.array(rows)).fill_null(default).to_numpy()
-    return values.astype(np.int64)
+    values: Ints = table[name].take(pa.array(rows)).fill_null(default).to_numpy().astype(np.int64)
+    return values
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:

@@ -77,6 +77,7 @@ def show_sample(page: Console, found: Sequence[Mapping[str, Any]]) -> None:
 def show_export(page: Console, done: Mapping[str, Any]) -> None:
     """Where an export is and what it holds."""
     facts = [f"{count(done[k])} {k}" for k in ("documents", "files") if isinstance(done.get(k), int)]
+    facts += [f"{count(done['tokens'])} tokens"] if isinstance(done.get("tokens"), int) else []
     facts += [f"{size(done['bytes'])} of text"] if isinstance(done.get("bytes"), int) else []
     page.print(plain(", ".join(facts)) if facts else Text())
     page.print(plain(str(done["path"]), KEPT), soft_wrap=True)

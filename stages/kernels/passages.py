@@ -234,7 +234,7 @@ def passages(sets: list[list[str]], ngram: int, least: int, folding: Folding) ->
 @kernel()
 def _find_all(
     data: Any, texts: Any, block: Any, content: Any, hashes: Any, offsets: Any, sizes: Any, slots: Any, lengths: Any,
-    bits: Any, parts: Any, multiples: Any, all_of_them: bool,
+    bits: Any, parts: Any, multiples: Any, all_of_them: Any,
 ) -> Any:  # fmt: skip
     address, t, ngram = data.ctypes.data, block.ctypes.data, lengths[0]
     room = CHUNK + ngram + 2

@@ -1,6 +1,6 @@
 """Cuts a stream of batches into groups of rows that depend on the rows alone, not on how they arrived.
 
-A group is full at `rows` rows, or before the row that would take its text beyond `nbytes` bytes (a single
+A group is full at `rows` rows, or before the row that would take its text (and lists of numbers) beyond `nbytes` bytes (a single
 larger row is a group of its own).
 """
 
@@ -39,11 +39,14 @@ def groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int, nbyt
 
 
 def _bytes(batch: pa.RecordBatch) -> np.ndarray:
-    """Bytes of text in each row, over all text columns."""
+    """Bytes of text and of lists of numbers in each row, over all such columns."""
     total = np.zeros(batch.num_rows, np.int64)
     for column in batch.columns:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             total += pc.binary_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        elif pa.types.is_list(column.type) and pa.types.is_primitive(column.type.value_type):
+            width = column.type.value_type.bit_width // 8
+            total += width * pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return total
 
 

@@ -1,6 +1,6 @@
 """JSON lines, compressed: one document a line, readable everywhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, ClassVar, Literal
 
 import pyarrow as pa
@@ -24,6 +24,13 @@ class Jsonl(Sink):
     rows: int = Field(default=1000, ge=1, description="documents in a frame")
     group_bytes: int = Field(default=16_000_000, ge=1, description="bytes of text in a frame")
     level: int = Field(default=3, ge=1, le=19, description="zstd level")
+    columns: tuple[str, ...] | None = Field(
+        default=None, description="full names of what is written, such as tokens.ids; null: the document's columns"
+    )
+
+    def wanted(self, documents: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - as named
+        """The document's columns, or what was asked for."""
+        return tuple(documents if self.columns is None else dict.fromkeys(self.columns))
 
     def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: BinaryIO) -> None:
         """Write every batch to `file`.
@@ -46,17 +53,22 @@ def _lines(group: pa.Table) -> bytes:
     import orjson  # noqa: PLC0415 - the catalogue of stages is read at every start
 
     options = orjson.OPT_APPEND_NEWLINE
-    return b"".join(orjson.dumps(_line(row), option=options) for row in group.to_pylist())
+    return b"".join(orjson.dumps(line_of(row), option=options) for row in group.to_pylist())
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
+def line_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not null in a document, with `meta` as an object.
+
+    Raises:
+        DataError: the document's `meta` is not a JSON object.
+    """
     line = {name: value for name, value in row.items() if value is not None}
     if "meta" in line:
         line["meta"] = _embedded(line["meta"], row)
     return line
 
 
-def _embedded(meta: str, row: dict[str, Any]) -> Any:
+def _embedded(meta: str, row: Mapping[str, Any]) -> Any:
     """The object that `meta` holds, with every number as it was written."""
     import orjson  # noqa: PLC0415 - the catalogue of stages is read at every start
 

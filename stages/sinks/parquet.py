@@ -1,6 +1,6 @@
 """Parquet files: what most tools read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO, ClassVar, Literal
 
 import pyarrow as pa
@@ -26,6 +26,13 @@ class Parquet(Sink):
     rows: int = Field(default=1000, ge=1, description="documents in a row group")
     group_bytes: int = Field(default=16_000_000, ge=1, description="bytes of text in a row group")
     level: int = Field(default=3, ge=1, le=19, description="zstd level")
+    columns: tuple[str, ...] | None = Field(
+        default=None, description="full names of what is written, such as tokens.ids; null: the document's columns"
+    )
+
+    def wanted(self, documents: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - as named
+        """The document's columns, or what was asked for."""
+        return tuple(documents if self.columns is None else dict.fromkeys(self.columns))
 
     def write(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: BinaryIO) -> None:
         """Write every batch to `file`."""

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ from trainer.token_pack import PackWriter
 from trainer.view import View
 
 VOCABULARY = 64
-MODEL = ModelSettings(
-    vocabulary=VOCABULARY, context=32, layers=2, width=32, heads=2, kv_heads=1, hidden=48, query_key_norm=False
-)
+MODEL = ModelSettings(vocabulary=VOCABULARY, context=32, layers=2, width=32, heads=2, kv_heads=1, hidden=48)
 SETTINGS = TrainSettings(
     schedule=Schedule(steps=24, warmup_steps=4, decay_steps=6),
     optimizer=OptimizerSettings(learning_rate=3e-3),
@@ -79,17 +78,30 @@ def steps(folder: Path) -> list[int]:
     return [step for step, _ in listed(folder)]
 
 
-def start(job: Job, failpoints: str = "") -> Any:
+def start(job: Job, failpoints: str = "", **environment: str) -> Any:
     """Train in a process of its own, which starts in a moment because its parent holds torch already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.train"])
-    process = context.Process(target=_train, args=(job, failpoints))
+    process = context.Process(target=_train, args=(job, {"TAMIS_FAILPOINTS": failpoints, **environment}))
     process.start()
     return process
 
 
-def _train(job: Job, failpoints: str) -> None:
+def train_in_world(job: Job, size: int) -> Outcome:
+    """Train in so many processes, which find each other as torchrun would have them do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [start(job, **place, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(size)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * size
+    return Outcome.model_validate_json((Path(job.folder) / "outcome.json").read_bytes())
+
+
+def _train(job: Job, environment: dict[str, str]) -> None:
     from trainer.train import train  # noqa: PLC0415  # the parent of the process has it
 
-    os.environ["TAMIS_FAILPOINTS"] = failpoints
+    os.environ.update(environment)
     train(job)

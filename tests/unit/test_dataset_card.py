@@ -13,6 +13,8 @@ ABOUT = About("web", "web-12ab", COUNTS, [("short", "stats.words >= 50", "a pape
 def manifest(documents: int = 3, **counts: Mapping[str, int] | None) -> dict[str, Any]:
     return {
         "key": "k",
+        "kind": "parquet",
+        "schema": [{"name": "doc_id", "type": "string"}, {"name": "text", "type": "string"}],
         "files": [{"name": "part-00000.parquet", "bytes": 9, "sha256": "00"}],
         "total": {"documents": documents, "text_bytes": 30},
         "counts": {"source": {}, "license": {}, "lang": {}, **counts},

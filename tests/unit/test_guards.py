@@ -38,7 +38,7 @@ def test_a_run_that_only_skips_is_ended_with_a_sentence():
     verdicts, health = after([4.0, *[NAN] * 4], Guards(most_skipped=3))
     assert verdicts == ["update", "skip", "skip", "skip", "stop"]
     assert health.diverged == (
-        "the loss of step 4 is nan and the norm of its gradient 1, the 4th step in a row to be left out; "
+        "the loss of step 4 is nan and the norm of its gradient 1, after 3 steps in a row that were left out; "
         "try a lower learning rate"
     )
 

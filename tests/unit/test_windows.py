@@ -33,7 +33,7 @@ def test_every_token_is_scored_once_and_sees_half_a_context_or_all_there_is(leng
     wanted = [p for s, o in enumerate(text.offsets_S1[:-1]) for p in range(o + scored_from[s], o + lengths[s])]
     assert [p for p, _ in scored] == wanted
     assert all(seen >= min(p - text.offsets_S1[owner[p]], context // 2) for p, seen in scored)
-    assert (windows.lengths_W <= context).all()
+    assert (windows.lengths <= context).all()
     assert (owner[windows.begins_W] == owner[windows.ends_W - 1]).all()
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainer.evidence.losses import Floats
 
@@ -111,7 +110,7 @@ def surrogate(trained: Mapping[Subset, Floats], steps: Sequence[str], needs: Nee
     if np.linalg.matrix_rank(x) < x.shape[1]:
         raise ValueError(f"{len(subsets)} pipelines do not determine the worth of {len(steps)} steps; train more")
     y = np.stack([np.asarray(trained[s], np.float64) for s in subsets])
-    heavy: NDArray[np.float64] = np.where([s in (empty, whole) for s in subsets], 0.0, 1.0)
+    heavy: Floats = np.where([s in (empty, whole) for s in subsets], 0.0, 1.0)
     fixed = _features([empty, whole], steps, pairs=pairs)
     flat = y.reshape(len(subsets), -1)
     ends = np.stack([np.asarray(trained[s], np.float64).ravel() for s in (empty, whole)])

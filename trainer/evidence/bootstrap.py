@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence.losses import Floats, Losses
 
@@ -90,7 +90,7 @@ class Pair:
 def pair(losses: Losses, arm: str, baseline: str) -> Pair:
     """The runs by which two arms are compared: seeds that have every budget that any seed has, in both arms."""
     a, b = losses.arms.index(arm), losses.arms.index(baseline)
-    there_ASB = np.isfinite(losses.nats_ASBD).all(axis=-1)
+    there_ASB: NDArray[np.bool_] = np.asarray(np.isfinite(losses.nats_ASBD).all(axis=-1))
     both_SB = there_ASB[a] & there_ASB[b]
     budgets = np.flatnonzero(both_SB.any(axis=0))
     seeds = np.flatnonzero(both_SB[:, budgets].all(axis=1)) if len(budgets) else np.zeros(0, np.intp)
@@ -112,7 +112,7 @@ class SeedNoise:
     seeds: int
 
     @property
-    def sd_B(self) -> Floats:
+    def spread(self) -> Floats:
         """Sd of one run's own deviation by budget (of what differs between paired arms, where paired)."""
         return np.asarray(np.sqrt((self.rows_NB**2).sum(axis=0) / self.degrees))
 
@@ -158,13 +158,14 @@ def _differs(within_AS: Floats, compared_A: NDArray[np.bool_]) -> bool:
     return bool((stats.f.sf(ratio_A, seeds - 1, (arms - 1) * (seeds - 1)) < _OUTLIER / arms).any())
 
 
-def run_share_B(losses: Losses, chosen: Pair, domain: int | None = None) -> Floats:
+def document_share(losses: Losses, chosen: Pair, domain: int | None = None) -> Floats:
     """Share of the documents' variance of the difference of two arms that single runs do not explain, by budget, 0 to 1.
 
     Linearized: a document's part in the ratio of sums, averaged over seeds, against its spread over seeds.
     """
     rows = slice(None) if domain is None else losses.domain_D == domain
-    both = losses.nats_ASBD[np.ix_([chosen.baseline, chosen.arm], chosen.seeds, chosen.budgets)][..., rows]
+    two = np.array([chosen.baseline, chosen.arm])
+    both = losses.nats_ASBD[np.ix_(two, chosen.seeds, chosen.budgets)][..., rows]
     bytes_D = losses.bytes_D[rows]
     difference_SBD = both[1] - both[0]
     ratio_SB = difference_SBD.sum(axis=-1) / bytes_D.sum()
@@ -190,7 +191,7 @@ def resample_pair(
     two = np.array([chosen.baseline, chosen.arm])
     mean_R2B = bpb_RASB[:, two][:, :, chosen.seeds][..., chosen.budgets].mean(axis=2)
     found_2B, drawn_R2B = mean_R2B[0], mean_R2B[1:].copy()
-    kept_B = np.sqrt(run_share_B(losses, chosen, domain))
+    kept_B = np.sqrt(document_share(losses, chosen, domain))
     moved_RB = drawn_R2B - found_2B
     drawn_R2B[:, 1] = found_2B[1] + moved_RB[:, 0] + kept_B * (moved_RB[:, 1] - moved_RB[:, 0])
     noise = seed_noise(bpb_RASB[0], chosen)
@@ -218,10 +219,12 @@ def interval(value: float, drawn_R: Floats, confidence: float) -> dict[str, Any]
 
 def seed_correlation(bpb_ASB: Floats, chosen: Pair) -> float | None:
     """Correlation over seeds of two arms' losses, mean over budgets; None below three seeds or without spread."""
+    if len(chosen.seeds) <= 2:  # noqa: PLR2004 - two points always lie on a line
+        return None
     x_2SB = bpb_ASB[[chosen.baseline, chosen.arm]][:, chosen.seeds][:, :, chosen.budgets]
     dev_2SB = x_2SB - x_2SB.mean(axis=1, keepdims=True)
     both_B = np.sqrt((dev_2SB**2).sum(axis=1).prod(axis=0))
-    if len(chosen.seeds) <= 2 or not (both_B > 0).all():  # noqa: PLR2004 - two points always lie on a line
+    if not (both_B > 0).all():
         return None
     return float(((dev_2SB[0] * dev_2SB[1]).sum(axis=0) / both_B).mean())
 

@@ -58,7 +58,7 @@ def compare(
     bpb_ASB = panel.bits_per_byte(domain)[0]
     noise = seed_noise(bpb_ASB, chosen)
     tokens_2B, flops_2B = losses.tokens_ASB[rows].mean(axis=1), losses.flops_ASB[rows].mean(axis=1)
-    if not (noise.sd_B > 0).all():
+    if not (noise.spread > 0).all():
         return _nothing(losses, chosen, "its seeds do not differ at all, as if one run had been counted twice")
     found_2B, drawn_R2B = resample_pair(losses, panel, chosen, seed=seed, domain=domain)
     method, why = _method(found_2B, tokens_2B)

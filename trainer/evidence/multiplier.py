@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from trainer.evidence.losses import Floats
 
 Method = Literal["fit", "interpolation"]
@@ -36,8 +37,8 @@ class Fit:
     squares_R: Floats  # residual sum of squares
 
     @property
-    def log_multiplier_R(self) -> Floats:
-        """log D_base - log D_arm, the same for every loss."""
+    def logarithm(self) -> Floats:
+        """Log D_base - log D_arm, the same for every loss."""
         return np.asarray((np.log(self.scale_R2[:, 0]) - np.log(self.scale_R2[:, 1])) / self.exponent_R)
 
 
@@ -81,7 +82,7 @@ def falling(loss_RB: Floats) -> Floats:
 
 
 def log_tokens_at(target_R: Floats, loss_RB: Floats, log_tokens_B: Floats, floor_R: Floats) -> Floats:
-    """log D at which each curve reaches the target; beyond its ends its last piece goes on; NaN where that is flat."""
+    """Log D at which each curve reaches the target; beyond its ends its last piece goes on; NaN where that is flat."""
     with np.errstate(invalid="ignore", divide="ignore"):
         y_RB = -np.log(falling(loss_RB) - floor_R[:, None])
         y_R = -np.log(target_R - floor_R)
@@ -104,7 +105,7 @@ def floors(loss_R2B: Floats, tokens_2B: Floats) -> Floats:
 
 
 def interpolated(loss_R2B: Floats, tokens_2B: Floats, target_R: Floats, floor_R: Floats) -> Floats:
-    """log D_base - log D_arm at the target loss, [R]."""
+    """Log D_base - log D_arm at the target loss, [R]."""
     base_R, arm_R = (
         log_tokens_at(target_R, loss_R2B[:, k], np.log(tokens_2B[k]), floor_R) for k in range(len(tokens_2B))
     )
@@ -130,14 +131,14 @@ def choose(loss_2B: Floats, tokens_2B: Floats) -> Method:
 
 
 def log_multiplier(loss_R2B: Floats, tokens_2B: Floats, method: Method) -> Floats:
-    """log of the multiplier at the target loss, [R]; NaN where a curve that does not fall has none."""
+    """Log of the multiplier at the target loss, [R]; NaN where a curve that does not fall has none."""
     if method == "fit":
-        return fit(loss_R2B, tokens_2B).log_multiplier_R
+        return fit(loss_R2B, tokens_2B).logarithm
     return interpolated(loss_R2B, tokens_2B, target(loss_R2B), floors(loss_R2B, tokens_2B))
 
 
 def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2: Floats, curation_2: Floats) -> Floats:
-    """log of (training + curation of the baseline) over that of the arm, in FLOPs, for the target loss.
+    """Log of (training + curation of the baseline) over that of the arm, in FLOPs, for the target loss.
 
     The weaker arm reaches the target with its last budget `tokens_2`, the other with what the multiplier says.
     """
@@ -149,7 +150,7 @@ def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2:
 
 
 def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
-    """log of the multiplier at the loss of the baseline after so many tokens, interpolated, [R, P]."""
+    """Log of the multiplier at the loss of the baseline after so many tokens, interpolated, [R, P]."""
     floor_R = floors(loss_R2B, tokens_2B)
     base_RB = falling(loss_R2B[:, 0])
     x_B = np.log(tokens_2B[0])
@@ -165,7 +166,7 @@ def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
 
 
 def crossover(delta_RB: Floats, log_tokens_B: Floats) -> Floats:
-    """log D at which the arm stops winning: the last change of the difference (arm - baseline) from below 0 to above.
+    """Log D at which the arm stops winning: the last change of the difference (arm - baseline) from below 0 to above.
 
     Linear between budgets; inf where there is none among them.
     """

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence import multiplier as multipliers
 from trainer.evidence.bootstrap import ENOUGH_FREEDOM
@@ -82,7 +82,7 @@ def _intraclass(within_AS: Floats) -> float | None:
         return None
     shared = arms * float((within_AS.mean(axis=0) ** 2).sum()) / (seeds - 1)
     rest = float(((within_AS - within_AS.mean(axis=0)) ** 2).sum()) / ((arms - 1) * (seeds - 1))
-    return (shared - rest) / (shared + (arms - 1) * rest)
+    return float((shared - rest) / (shared + (arms - 1) * rest))
 
 
 def _detectable(found: dict[str, Any], seeds: int) -> float | None:

@@ -95,7 +95,7 @@ def simulate(  # noqa: PLR0913 - one knob for each thing that tests vary
     worth_A = np.array(list(multipliers.values()))
     loss_AB = true_losses(tokens_B, worth_A[:, None])
     noise_ASB = seed_noise(model, (arms, seeds), tokens_B / tokens_B[-1], source)[0]
-    tokens_D = np.round(np.exp(source.normal(5.5, 0.8, documents))) + 8
+    tokens_D: Floats = np.round(np.exp(source.normal(5.5, 0.8, documents))).astype(np.float64) + 8
     level_D = source.normal(0, model.level_sd, documents)
     affinity_AD = source.normal(0, model.affinity_sd, (arms, documents)) * (worth_A != worth_A[0])[:, None]
     run_ASBD = source.normal(0, model.run_sd, (arms, seeds, len(budgets), documents))

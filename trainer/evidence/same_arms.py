@@ -8,7 +8,7 @@ The noise of a recipe is measured from its own losses and printed, as published 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence.bootstrap import ENOUGH_FREEDOM, resample_documents
 from trainer.evidence.comparison import compare
