@@ -45,8 +45,7 @@ def read_points(path: Path, baseline: str | None = None) -> "Points":
         np.where(np.isnan(columns["unique_tokens"]), np.inf, columns["unique_tokens"]), columns["tokens"]
     )
     numbers = np.array([arms.index(name) for name in names])
-    repeated = unique if (unique < columns["tokens"]).any() else None
-    return Points(columns["parameters"], columns["tokens"], columns["loss"], numbers, tuple(arms), repeated)
+    return Points(columns["parameters"], columns["tokens"], columns["loss"], numbers, tuple(arms), unique)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:

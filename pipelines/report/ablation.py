@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipelines import quantities
 from pipelines.report import ablation_limits
-from pipelines.report.ablation_curves import arms_of, curves
+from pipelines.report.ablation_curves import MOST, arms_of, curves
 from pipelines.report.ablation_tables import (
     attribution,
     comparisons,
@@ -21,6 +21,7 @@ from pipelines.report.ablation_tables import (
     endpoints,
     panel,
     settings,
+    stages,
 )
 from pipelines.report.axis import written
 from pipelines.report.curve_figure import class_of, curve_figure, legend
@@ -76,6 +77,7 @@ def render(result: Mapping[str, Any]) -> str:
             tables={
                 "comparisons": comparisons(result),
                 "attribution": attribution(result),
+                "stages": stages(result),
                 "domains": domains(result),
                 "contamination": contamination(result),
                 "cost": cost(result),
@@ -84,6 +86,7 @@ def render(result: Mapping[str, Any]) -> str:
                 "settings": settings(result),
             },
             curves=curves(result),
+            most=MOST,
             style=Markup(style),  # noqa: S704 - our own file
             policy=policy(style),
             magnitude=quantities.magnitude,

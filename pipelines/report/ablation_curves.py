@@ -11,6 +11,8 @@ from pipelines.report.learned_card import Curve, Series
 #: Training losses are drawn from this part of the tokens on: what comes before would hide all differences.
 _FROM = 0.1
 _PLACES = 60
+#: Arms on a drawing, the first ones; the tables have all.
+MOST = 8
 _MULTIPLIER = (
     "Tokens that the baseline needs for each token of the arm, at the loss that the baseline has after so much compute; bands "
     "are intervals, and 1 is no difference."
@@ -41,7 +43,7 @@ def curves(result: Result) -> list[tuple[Curve, str]]:
 def endpoints(result: Result) -> Curve | None:
     """Bits per byte of the panel against trained tokens, mean and range over seeds."""
     series = []
-    for arm in arms_of(result):
+    for arm in arms_of(result)[:MOST]:
         by_budget: dict[int, list[tuple[float, float]]] = {}
         for one in result["endpoints"]:
             if one["arm"] == arm and one["bits_per_byte"] is not None:
@@ -60,7 +62,7 @@ def endpoints(result: Result) -> Curve | None:
 def multipliers(result: Result) -> Curve | None:
     """The multiplier against compute; what is extrapolated is left out."""
     series = []
-    for arm in result["evidence"]["arms"]:
+    for arm in result["evidence"]["arms"][: MOST - 1]:
         points: list[Point] = [
             (p["flops"], p["value"], p["low"], p["high"])
             for p in arm["curve"]
@@ -85,7 +87,7 @@ def multipliers(result: Result) -> Curve | None:
 def training_losses(result: Result) -> Curve | None:
     """Training loss against tokens, mean and range over seeds."""
     series = []
-    for arm in arms_of(result):
+    for arm in arms_of(result)[:MOST]:
         own = [c for c in result["curves"] if c["arm"] == arm and len(c["tokens"]) > 1]
         points = _banded(own)
         if points:

@@ -97,7 +97,7 @@ def can(result: Result) -> list[str]:
             "times out of ten under the noise that was measured."
         )
     found.append("Which arm teaches a model of this size more about text like that of the panel, token for token.")
-    if result["evidence"]["attribution"] is not None:
+    if result["evidence"]["attribution"] is not None or result.get("stages") is not None:
         found.append("Which steps of the pipeline carry the difference, each against the same pipeline without it.")
     return found
 

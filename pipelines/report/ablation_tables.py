@@ -72,6 +72,22 @@ def attribution(result: Result) -> dict[str, Any] | None:
     return {"whole": found["whole"], "sentence": found["sentence"], "rows": rows, "ruler": scale.ruler()}
 
 
+def stages(result: Result) -> dict[str, Any] | None:
+    """What each stage adds to the whole pipeline (Shapley values), as bars on one axis; null where too few were trained."""
+    found = result.get("stages")
+    if found is None:
+        return None
+    every = [*found["steps"], {"step": "all of them", **found["total"]}]
+    scale = Scale.of([estimate(one) for one in every], 0.0, logarithmic=False)
+    rows = []
+    for one in every:
+        own = estimate(one)
+        state = {"gain": "loss", "loss": "gain"}.get(_apart(own), "level")  # a gain above 0 is a loss below it
+        mark = scale.mark(own, f"{one['step']} adds", state=state, bar=True)
+        rows.append({"step": one["step"], "gain": own, "state": state, "mark": mark})
+    return {**found, "rows": rows, "ruler": scale.ruler()}
+
+
 def domains(result: Result) -> list[Row]:
     """For each domain of the panel the baseline's loss at the largest budget and every arm's difference from it."""
     largest = max((e["budget"] for e in result["endpoints"]), default=None)

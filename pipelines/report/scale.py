@@ -16,7 +16,7 @@ _START, _END = 4.0, 96.0  # percent
 _HEIGHT, _MIDDLE, _LETTERS = 24, 12, 16
 _BAR = 10
 _TICKS = 5
-#: Bounds further than this factor (or, on an even axis, these widths of the estimates) from the neutral value are cut.
+#: Bounds are cut that are further from the neutral value than this factor or, on an even axis, so many times as far as most.
 _FURTHEST, _WIDTHS = 16.0, 4.0
 #: Widths of intervals outside of which numbers are written without regard to them.
 _NARROWEST, _WIDEST = 1e-7, 1e4
@@ -41,8 +41,9 @@ class Scale:
             kept = [x for x in bounds if neutral / _FURTHEST <= x <= neutral * _FURTHEST]
             around = [min(max(x, neutral / _FURTHEST), neutral * _FURTHEST) for x in [neutral, *values]]
             return cls(Axis.log_around([*around, *kept], _START, _END), neutral)
-        widest = max((abs(x - neutral) for x in values), default=0.0)
-        kept = [x for x in bounds if widest == 0 or abs(x - neutral) <= _WIDTHS * widest]
+        far = sorted(abs(x - neutral) for x in bounds)
+        usual = max([abs(x - neutral) for x in values] + far[len(far) // 2 : len(far) // 2 + 1], default=0.0)
+        kept = [x for x in bounds if abs(x - neutral) <= _WIDTHS * usual]
         low, high = min([neutral, *values, *kept]), max([neutral, *values, *kept])
         room = 0.06 * (high - low) or 0.5
         return cls(Axis(low - room, high + room, _START, _END), neutral)

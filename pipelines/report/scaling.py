@@ -12,6 +12,7 @@ from pipelines.report.axis import written
 from pipelines.report.curve_figure import class_of, curve_figure, legend
 from pipelines.report.learned_card import Curve, Series
 from pipelines.report.page import TEMPLATES, environment, policy
+from pipelines.report.scale import Scale, digits, interval
 from pipelines.report.whisker import whisker
 
 #: Sizes whose curves are drawn, and places of a line.
@@ -56,6 +57,9 @@ def render(found: dict[str, Any]) -> str:
             found=found,
             fits=[(one, curves(found, one)) for one in fits],
             headline=headline(found),
+            answers=answers(found),
+            digits=digits,
+            interval=interval,
             style=Markup(style),  # noqa: S704 - our own file
             policy=policy(style),
             words={"parameters": PARAMETERS, "approaches": APPROACHES, "fits": FITS},
@@ -78,6 +82,24 @@ def headline(found: dict[str, Any]) -> str:
         return f"{answer[0].upper()}{answer[1:]}."
     a = found["exponents"]["parameters"]
     return f"The best model grows as compute to the {estimate(a)}, and loss ends at {estimate(found['E'])}."
+
+
+def answers(found: dict[str, Any]) -> dict[str, Any] | None:
+    """What each arm moves, as marks on two common axes."""
+    if found["quality"] is None:
+        return None
+    arms = found["quality"]["arms"]
+    multipliers = Scale.of([arm["multiplier"] for arm in arms], 1.0, logarithmic=True)
+    exponents = Scale.of([arm["exponent"] for arm in arms], 0.0, logarithmic=False)
+    rows = [
+        {
+            "arm": arm,
+            "multiplier": multipliers.mark(arm["multiplier"], f"{arm['arm']}, token multiplier"),
+            "exponent": exponents.mark(arm["exponent"], f"{arm['arm']}, difference of beta"),
+        }
+        for arm in arms
+    ]
+    return {"rows": rows, "multipliers": multipliers.ruler(), "exponents": exponents.ruler()}
 
 
 def estimate(one: dict[str, float | None], *, large: bool = False) -> str:

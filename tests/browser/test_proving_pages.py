@@ -69,7 +69,7 @@ def test_the_page_is_never_wider_than_the_window(opened, width):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_of_the_verdict_needs_no_scrolling(opened, width):
     page, _ = opened(width)
-    hidden = "[...document.querySelectorAll('#tokens .scroll, .law .scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    hidden = "[...document.querySelectorAll('#tokens .scroll, #quality .scroll, .law .scroll')].map(e => e.scrollWidth - e.clientWidth)"
     assert max(page.evaluate(hidden)) <= 0
 
 

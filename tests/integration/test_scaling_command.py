@@ -114,12 +114,12 @@ def test_the_baseline_may_be_named(tmp_path):
 
 def test_unique_tokens_that_are_empty_or_plenty_mean_that_nothing_repeats(tmp_path):
     lines = rows(header="parameters,tokens,loss,unique_tokens")
-    path = written(tmp_path, [lines[0], lines[1] + ",", lines[2] + ",1e15"])
-    repeated = written(tmp_path, [lines[0], lines[1] + ",", lines[2] + ",1e7"])
 
-    assert read_points(repeated).unique_N.tolist() == [1e7, 1e7]
-    path.write_text("\n".join([lines[0], lines[1] + ",", lines[2] + ",1e15"]))
-    assert read_points(path).unique_N is None
+    fresh = read_points(written(tmp_path, [lines[0], lines[1] + ",", lines[2] + ",1e15"]))
+    repeated = read_points(written(tmp_path, [lines[0], lines[1] + ",", lines[2] + ",1e7"]))
+
+    assert (fresh.unique_N.tolist(), fresh.repeated()) == (fresh.tokens_N.tolist(), False)
+    assert (repeated.unique_N.tolist(), repeated.repeated()) == ([1e7, 1e7], True)
 
 
 @pytest.mark.parametrize(

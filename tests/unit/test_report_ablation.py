@@ -14,7 +14,7 @@ from pipelines.quantities import NARROW, magnitude
 from pipelines.report.ablation import lead, numbers, render, write_ablation
 from pipelines.report.ablation_curves import arms_of, curves, endpoints, multipliers, training_losses
 from pipelines.report.ablation_limits import can, cannot, warnings
-from pipelines.report.ablation_tables import attribution, comparisons, contamination, cost, domains
+from pipelines.report.ablation_tables import attribution, comparisons, contamination, cost, domains, stages
 from pipelines.report.axis import Axis, written
 from pipelines.report.curve_figure import class_of
 from pipelines.report.scale import Scale, digits, interval
@@ -126,6 +126,40 @@ def test_steps_are_bars_of_what_is_lost_without_them(full):
         (step["step"], step["delta"]["value"]) for step in steps
     ]
     assert all('class="amount"' in row["mark"] for row in found["rows"])
+
+
+def test_stages_share_the_gain_of_the_whole(full):
+    shared = {
+        "steps": [
+            {"step": "stats", **estimate(0.01, 0.004, 0.016)},
+            {"step": "copies", **estimate(-0.002, -0.004, -0.001)},
+        ],
+        "total": estimate(0.008, -0.001, 0.017),
+        "exact": False,
+        "trained": 3,
+        "left_out_error": 0.0012,
+        "sentence": "3 of 4 pipelines were trained",
+    }
+
+    found = stages({**full, "stages": shared})
+
+    assert [(row["step"], row["state"]) for row in found["rows"]] == [
+        ("stats", "gain"),
+        ("copies", "loss"),
+        ("all of them", "level"),
+    ]
+    said = re.sub(r"\s+", " ", Page(render({**full, "stages": shared})).sections["steps"])
+    assert "3 of 4 pipelines were trained. Estimates of pipelines left out were 0.0012 bits per byte off." in said
+    assert stages(full) is None
+
+
+def test_the_first_arms_are_drawn_and_all_are_in_the_tables():
+    many = result({"unfiltered": 1.0, **{f"arm {k}": 1.0 + k / 20 for k in range(1, 11)}}, seeds=2)
+
+    assert [len(curve.series) for curve, _ in curves(many)] == [8, 7, 8, 1]
+    page = Page(render(many))
+    assert "The first 8 arms; the tables have all 11." in page.sections["curves"]
+    assert "arm 10" in page.sections["tokens"]
 
 
 def test_domains_tell_the_baseline_and_every_difference(full):
@@ -376,3 +410,12 @@ def test_large_numbers_along_an_axis_keep_their_digits():
 def test_parameters_and_tokens_are_told_with_three_digits(number, told):
     assert magnitude(number) == told.replace(" ", NARROW)
     assert magnitude(None) == "–"
+
+
+def test_a_bound_far_beyond_all_others_is_cut_and_ends_in_an_arrow():
+    usual, wild = estimate(0.01, -0.02, 0.04), estimate(0.02, -9.0, 0.05)
+    scale = Scale.of([usual, usual, wild], 0.0, logarithmic=False)
+
+    assert scale.axis.low > -0.1
+    assert "‹" in scale.mark(wild, "arm")
+    assert "‹" not in scale.mark(usual, "arm")

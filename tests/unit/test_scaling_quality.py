@@ -151,3 +151,26 @@ def test_few_runs_along_one_line_are_warned_of():
         "7 runs are few for five parameters, so their intervals are rough",
         "model size and tokens grow together in these runs, so their two terms can hardly be told apart",
     ]
+
+
+def test_a_few_tokens_seen_again_say_nothing_of_repeats():
+    points = arms((1.0, 0.35))
+    hardly = Points(
+        points.parameters_N, points.tokens_N, points.loss_N, points.arm_N, points.arms, points.tokens_N / 1.04
+    )
+
+    assert "repeats" not in study(hardly, Question(resamples=0), seed=0)
+
+
+def test_repeats_worth_as_much_as_fresh_tokens_are_warned_of():
+    points = arms((1.0, 0.35), noise=0.0)
+    unique = np.minimum(points.tokens_N, 5e7)
+    all_fresh = Points(points.parameters_N, points.tokens_N, points.loss_N, points.arm_N, points.arms, unique)
+
+    found = study(all_fresh, Question(resamples=0), seed=0)
+
+    assert found["repeats"]["value"] > 1e4
+    assert found["beta"]["value"] == pytest.approx(0.35, abs=1e-3)
+    assert found["warnings"] == [
+        "unfiltered: the runs do not tell what repeated tokens are worth: R* came out at an end of what is possible"
+    ]

@@ -15,6 +15,8 @@ from trainer.scaling.points import Floats, Ints, Points
 
 #: Of the Huber loss, in nats of log loss (arXiv:2203.15556, section 3.3).
 DELTA = 1e-3
+#: Logs of R* beyond this say that repeats are worth as much as fresh tokens, or nothing.
+_FURTHEST = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Objective:
 
     def _effective(self, log_repeats: Floats) -> tuple[Floats, Floats]:
         """The centred log of D', and its derivative by the log of R*."""
-        repeats = np.exp(log_repeats)
+        repeats = np.exp(np.clip(log_repeats, -_FURTHEST, _FURTHEST))
         part = self._again_N / repeats
         fresh = -np.expm1(-part)
         growth = 1.0 + repeats * fresh

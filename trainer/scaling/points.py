@@ -13,6 +13,8 @@ Ints = NDArray[np.int64]
 FLOPS_PER_PARAMETER_TOKEN = 6.0
 #: Sizes within this part of each other are one size: published sizes are rounded or read off a figure.
 SAME_SIZE = 0.02
+#: Tokens over distinct tokens from which a run counts as one with repeats.
+REPEATED = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ class Points:
         return grouped(np.log(self.parameters_N), SAME_SIZE)
 
     def repeated(self) -> bool:
-        """Whether any run saw a token twice."""
-        return self.unique_N is not None and bool((self.unique_N < self.tokens_N * (1 - 1e-9)).any())
+        """Whether any run saw so many tokens again that these say what repeats are worth."""
+        return self.unique_N is not None and bool((self.tokens_N > REPEATED * self.unique_N).any())
 
     def only(self, chosen: NDArray[np.bool_] | Ints) -> Self:
         """Some of the runs, by mask or by number (which may repeat); the arms stay as they are."""

@@ -30,6 +30,7 @@ _DEFAULT_BUDGETS = (1.0, 10.0, 100.0)
 #: Samples of the runs for approaches 1 and 2, at most.
 _FRONTIERS = 200
 #: Few runs for a bootstrap, size and tokens that hardly move apart, errors and starts that disagree, E near 0.
+_FEWEST_REPEATS, _MOST_REPEATS = 0.01, 1e4
 _FEW, _COLLINEAR, _FAR_OFF, _AGREEING, _NO_FLOOR = 20, 0.98, 0.02, 0.5, 0.02
 
 
@@ -159,6 +160,10 @@ def warnings(points: Points, found: Fit, held: dict[str, Any]) -> list[str]:
     if own["E"][0] < _NO_FLOOR * points.loss_N.min():
         sentences.append(
             "the runs do not tell the irreducible loss: E came out as nothing, and the exponents depend on it"
+        )
+    if "repeats" in own and not _FEWEST_REPEATS < own["repeats"][0] < _MOST_REPEATS:
+        sentences.append(
+            "the runs do not tell what repeated tokens are worth: R* came out at an end of what is possible"
         )
     if held["error"] is not None and held["error"] > _FAR_OFF:
         sentences.append(
