@@ -69,7 +69,9 @@ def coverage(replays: int) -> None:
     panels = {"documents matter": NoiseModel(), "seeds alone": NoiseModel(affinity_sd=0.001, run_sd=0.001)}
     for kind, base in panels.items():
         for seeds, arms, correlation in [(2, 2, 0.0), (3, 2, 0.0), (5, 2, 0.0), (3, 3, 0.0), (3, 3, 0.5)]:
-            found = covered(Design(arms=arms, seeds=seeds), replace(base, correlation=correlation), replays)
+            found = covered(
+                Design(arms=arms, seeds=seeds, documents=200), replace(base, correlation=correlation), replays
+            )
             name = f"{kind}, {arms} arms, {seeds} seeds, correlation {correlation}"
             figure(f"multiplier held by its interval: {name}", 100 * found[0], "%", ">= 91 %", found[0] >= 0.91)
             figure(f"difference held by its interval: {name}", 100 * found[1], "%", ">= 91 %", found[1] >= 0.91)
