@@ -348,6 +348,25 @@ def test_marks_lie_in_the_order_of_their_numbers(value, spread, others):
     assert scale.axis.low <= 1 <= scale.axis.high
 
 
+def test_a_mark_has_its_dot_and_its_ends_where_the_axis_has_them():
+    one = estimate(1.3, 1.1, 1.7)
+    scale = Scale.of([one, estimate(0.8, 0.7, 0.9)], 1.0, logarithmic=True)
+
+    places = {
+        own["class"]: own.get("x1", own.get("cx"))
+        for _, own in Page(scale.mark(one, "arm")).tags
+        if own["class"] in {"dot", "interval", "neutral"}
+    }
+    ends = [own["x1"] for _, own in Page(scale.mark(one, "arm")).tags if own["class"] == "end"]
+
+    assert places == {
+        "neutral": f"{scale.axis.at(1.0):.2f}%",
+        "interval": f"{scale.axis.at(1.1):.2f}%",
+        "dot": f"{scale.axis.at(1.3):.2f}%",
+    }
+    assert ends == [f"{scale.axis.at(1.1):.2f}%", f"{scale.axis.at(1.7):.2f}%"]
+
+
 def test_a_side_without_a_bound_ends_in_an_arrow():
     scale = Scale.of([estimate(1.2, 1.1, None)], 1.0, logarithmic=True)
 
