@@ -47,6 +47,13 @@ class Average:
         return rest == 0 and back < self._settings.count
 
 
+def first_averaged(settings: Averaging | None, steps: int) -> int | None:
+    """After how many of the steps the first of the last weights is taken; None for any other average."""
+    if settings is None or settings.kind == "ema":
+        return None
+    return max(1, steps - (settings.count - 1) * settings.every)
+
+
 def corrected(state: Mapping[str, Tensor], settings: Averaging, taken: int) -> dict[str, Tensor]:
     """Averaged weights from a running average: a moving average began at zero, which is divided out."""
     if settings.kind == "last":

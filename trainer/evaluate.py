@@ -35,23 +35,25 @@ def evaluate(
     model: "Decoder",
     panel: Panel,
     *,
+    tokenizer: str | None = None,
     context: int | None = None,
     batch_sequences: int = 16,
     precision: Precision = "fp32",
 ) -> Floats:
-    """The summed loss of every document of the panel in nats, [D].
+    """The summed loss of every document of the panel in nats, [D]; NaN where the model gives none.
 
     Args:
         model: the decoder, on any device.
         panel: the documents.
+        tokenizer: the id of what the model's training tokens were made by, where it is known.
         context: positions of a row; the model's own where it is None.
         batch_sequences: rows that go through the model together.
-        precision: bf16 is faster and gives other numbers.
+        precision: bf16 gives other numbers; it is faster where the processor computes in it.
 
     Raises:
-        SpecError: the panel was tokenized for another vocabulary, or the context is longer than the model's.
+        SpecError: the panel was made by another tokenizer or has another vocabulary, or the context is none of the model's.
     """
-    panel.fits(tokenizer=None, vocabulary=model.settings.vocabulary)
+    panel.fits(tokenizer=tokenizer, vocabulary=model.settings.vocabulary)
     sequences = Sequences.whole(panel.ids, panel.offsets_D1)
     scorer = Scorer(model, panel.end_of_text, context=context, batch_sequences=batch_sequences, precision=precision)
     nats, _ = scorer.score(sequences)

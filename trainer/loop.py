@@ -76,8 +76,11 @@ class Loop:
         self._totals = self._clock.begin(state["clock"])
 
     def inherit(self) -> None:
-        """Count the time so far as that of the trunk."""
+        """Begin a branch here: the time so far is the trunk's, and the last weights to be averaged are all to come."""
         self._totals = self._clock.inherit()
+        averaging = self._settings.averaging
+        if self._average is not None and averaging is not None and averaging.kind == "last":
+            self._average.load({}, 0)
 
     def note(self, sentences: list[str]) -> None:
         """Keep sentences for the outcome."""
@@ -113,7 +116,7 @@ class Loop:
 
     def _step(self, batch: Batch, batches: Prefetched, reporter: Reporter | None) -> None:
         """One step: everything after the backward pass waits for two numbers of the device, once."""
-        reseed(self._settings.seed, batch.step, self._world.rank)
+        reseed(self._world.device, self._settings.seed, batch.step, self._world.rank)
         nats = self._backward(batch)
         norm = self._optimizer.norm()
         mine, size = torch.stack([nats, norm.to(nats.dtype)]).tolist()

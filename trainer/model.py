@@ -5,13 +5,14 @@ Nothing else mixes tokens. Shapes: B sequences, T tokens, V vocabulary, W width,
 """
 
 import hashlib
+from typing import cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the name that everybody knows
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from trainer.attention import Backend, Documents, alibi_slopes, attend
+from trainer.fused import HeadNorms, Turn, cross_entropy, linear_cross_entropy, rms_norm, split_heads, swiglu
 from trainer.parameters import Parameters, count_parameters, flops_per_token
 from trainer.settings import ModelSettings
 
@@ -28,7 +29,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize the last dimension."""
-        return F.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon)
+        return rms_norm(x, self.weight, self.epsilon)
 
 
 class Attention(nn.Module):
@@ -44,17 +45,13 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
         self.k_norm = RMSNorm(self.width, settings.norm_epsilon) if settings.query_key_norm else None
 
-    def forward(
-        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
-    ) -> Tensor:
+    def forward(self, x_BTW: Tensor, documents: Documents, turn: Turn | None, alibi: Tensor | None) -> Tensor:
         """Mix each token with those before it in its document; [B, T, W]."""
-        parts = self.qkv(x_BTW).unflatten(-1, (-1, self.width)).split((self.heads, self.groups, self.groups), dim=2)
-        q_BTHD, k_BTGD, v_BTGD = parts
+        norms = None
         if self.q_norm is not None and self.k_norm is not None:
-            q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
-        if rotation is not None:
-            q_BTHD, k_BTGD = rotate(q_BTHD, *rotation), rotate(k_BTGD, *rotation)
-        q, k, v = (x.to(v_BTGD.dtype).transpose(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD))
+            norms = HeadNorms(self.q_norm.weight, self.k_norm.weight, self.q_norm.epsilon)
+        parts = split_heads(self.qkv(x_BTW), (self.heads, self.groups), turn, norms)
+        q, k, v = (x.transpose(1, 2) for x in parts)
         mixed_BHTD = attend(q, k, v, documents, backend=self.backend, alibi=alibi)
         return self.out(mixed_BHTD.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # torch's modules return Any
 
@@ -69,8 +66,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BTW: Tensor) -> Tensor:
         """Transform each token alone; [B, T, W]."""
-        gate, up = self.gate_up(x_BTW).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]  # torch's modules return Any
+        return self.down(swiglu(self.gate_up(x_BTW)))  # type: ignore[no-any-return]  # torch's modules return Any
 
 
 class Block(nn.Module):
@@ -83,18 +79,16 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.feed_forward = FeedForward(settings)
 
-    def forward(
-        self, x_BTW: Tensor, documents: Documents, rotation: tuple[Tensor, Tensor] | None, alibi: Tensor | None
-    ) -> Tensor:
+    def forward(self, x_BTW: Tensor, documents: Documents, turn: Turn | None, alibi: Tensor | None) -> Tensor:
         """[B, T, W] to [B, T, W]."""
-        x_BTW = x_BTW + self.attention(self.attention_norm(x_BTW), documents, rotation, alibi)
+        x_BTW = x_BTW + self.attention(self.attention_norm(x_BTW), documents, turn, alibi)
         return x_BTW + self.feed_forward(self.feed_forward_norm(x_BTW))  # type: ignore[no-any-return]  # as above
 
 
 class Decoder(nn.Module):
     """A language model over packed documents. `initialize` gives it its weights; before that they mean nothing.
 
-    `forward` gives logits; `loss` the same as `cross_entropy` of them, without keeping them all.
+    `forward` gives logits; `loss` the same as cross-entropies of them.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -116,10 +110,10 @@ class Decoder(nn.Module):
 
     def _place_tables(self) -> None:
         settings = self.settings
+        tables = None
         if settings.positions == "rope":
-            cosines, sines = rotations(settings.context, settings.width // settings.heads, settings.rope_theta)
-            self.register_buffer("cosines_TD", cosines, persistent=False)
-            self.register_buffer("sines_TD", sines, persistent=False)
+            tables = rotations(settings.context, settings.width // settings.heads, settings.rope_theta)
+        self.register_buffer("tables_2TE", tables, persistent=False)
         slopes = alibi_slopes(settings.heads) if settings.positions == "alibi" else None
         self.register_buffer("slopes_H", slopes, persistent=False)
 
@@ -131,10 +125,13 @@ class Decoder(nn.Module):
         return self.head(self.hidden(tokens_BT, starts_BT, checkpoint=checkpoint))  # type: ignore[no-any-return]  # as above
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor, *, checkpoint: bool = False) -> Tensor:
-        """The negative log-likelihood of each target in nats, [B, T], in 32 bits."""
-        logits_BTV = self.forward(tokens_BT, starts_BT, checkpoint=checkpoint)
-        nats = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none")
-        return nats.view(targets_BT.shape)
+        """The negative log-likelihood of each target in nats, [B, T], in 32 bits or more."""
+        hidden_NW = self.hidden(tokens_BT, starts_BT, checkpoint=checkpoint).flatten(0, 1)
+        if type(self.head) is nn.Linear:
+            nats_N = linear_cross_entropy(hidden_NW, self.head.weight, targets_BT.flatten())
+        else:  # an adapter's layer, whose weight alone is not what it computes
+            nats_N = cross_entropy(self.head(hidden_NW), targets_BT.flatten())
+        return nats_N.view(targets_BT.shape)
 
     def hidden(self, tokens_BT: Tensor, starts_BT: Tensor, *, checkpoint: bool = False) -> Tensor:
         """The normalized residual stream that the head reads, [B, T, W].
@@ -147,16 +144,13 @@ class Decoder(nn.Module):
                 f"sequences of {tokens_BT.shape[1]} tokens are longer than the model's context of {self.settings.context}"
             )
         documents = Documents.of(starts_BT)
-        rotation = None
-        if self.settings.positions == "rope":
-            at = documents.positions_BT
-            rotation = self.cosines_TD[at].unsqueeze(2), self.sines_TD[at].unsqueeze(2)  # type: ignore[index]  # buffers are tensors
+        turn = None if self.tables_2TE is None else Turn(cast("Tensor", self.tables_2TE), documents.positions_BT)
         x_BTW = self.embedding(tokens_BT)
         for block in self.blocks:
             if checkpoint:
-                x_BTW = recomputed(block, x_BTW, documents, rotation, self.slopes_H, use_reentrant=False)
+                x_BTW = recomputed(block, x_BTW, documents, turn, self.slopes_H, use_reentrant=False)
             else:
-                x_BTW = block(x_BTW, documents, rotation, self.slopes_H)
+                x_BTW = block(x_BTW, documents, turn, self.slopes_H)
         return self.norm(x_BTW)  # type: ignore[no-any-return]  # as above
 
 
@@ -177,20 +171,11 @@ def check(settings: ModelSettings) -> None:
         )
 
 
-def rotations(context: int, width: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of RoPE's angles by position, each [context, width / 2] (arXiv:2104.09864).
-
-    Pair i turns by position x theta^(-2 i / width); the pair is of dimensions i and i + width / 2, as in Llama's code.
-    """
+def rotations(context: int, width: int, theta: float) -> Tensor:
+    """Cosines and sines of RoPE's angles by position, [2, context, width / 2]: pair i turns by position x theta^(-2 i / width)."""
     rates = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.outer(torch.arange(context, dtype=torch.float64), rates)
-    return angles.cos().float(), angles.sin().float()
-
-
-def rotate(x_BTHD: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn the pairs of each head by the angles of its token's position."""
-    first, second = x_BTHD.chunk(2, dim=-1)
-    return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
+    return torch.stack((angles.cos(), angles.sin())).float()
 
 
 def initialize(model: Decoder, seed: int) -> None:

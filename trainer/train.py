@@ -18,6 +18,7 @@ from torch import nn
 
 from stages.errors import SpecError
 from trainer import checkpoint
+from trainer.averaging import first_averaged
 from trainer.data import TokenStream
 from trainer.distributed import World, joined
 from trainer.exactness import exact
@@ -25,7 +26,7 @@ from trainer.job import Job, Outcome, Progress, identity
 from trainer.loop import Loop, Subject
 from trainer.model import Decoder, flops_per_token, initialize
 from trainer.schedule import first_difference
-from trainer.settings import Schedule, TrainSettings
+from trainer.settings import Schedule
 from trainer.token_pack import TokenPack
 from trainer.view import View
 
@@ -62,7 +63,7 @@ def train(job: Job, *, progress: Report | None = None, build: Build = decoder) -
 
     """
     with joined() as world, exact(world.device):
-        stream = _stream(job, world)
+        stream = _stream(job)
         if world.rank:
             return _run(job, world, stream, progress, build)
         with checkpoint.owned(Path(job.folder)):
@@ -88,7 +89,7 @@ def _run(job: Job, world: World, stream: TokenStream, progress: Report | None, b
     return loop.run(progress)
 
 
-def _stream(job: Job, world: World) -> TokenStream:
+def _stream(job: Job) -> TokenStream:
     """The job's batches, once it is known that the model can read them and that there are enough."""
     settings = job.settings
     pack = TokenPack.open([Path(path) for path in job.packs])
@@ -96,11 +97,6 @@ def _stream(job: Job, world: World) -> TokenStream:
         raise SpecError(
             f"the tokens of {job.packs[0]} come from {pack.tokenizer}, which has {pack.vocabulary} entries, but the model "
             f"has {job.model.vocabulary}; give the model the vocabulary of its tokenizer"
-        )
-    if settings.batch_sequences % world.size:
-        raise SpecError(
-            f"a batch of {settings.batch_sequences} sequences cannot be shared by {world.size} processes; "
-            f"choose a multiple of {world.size}"
         )
     stream = TokenStream(
         pack,
@@ -126,7 +122,8 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
         SpecError: one sentence says why.
 
     """
-    free = ("schedule", "averaging") if _averages_later(job.settings, trunk.step) else ("schedule",)
+    average = job.settings.averaging
+    free = ("schedule",) if average is not None and average.kind == "ema" else ("schedule", "averaging")
     checkpoint.refuse_others(trunk, mine, free=free)
     if trunk.record["state"]["health"]["diverged"]:
         raise SpecError(f"{trunk.folder} is the end of a run that diverged, so no branch can begin there")
@@ -137,14 +134,12 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
             f"{trunk.folder} has done {trunk.step} steps, but its schedule differs from this one's at step {step}; "
             "begin from an earlier checkpoint, or change the schedule after it alone"
         )
-
-
-def _averages_later(settings: TrainSettings, step: int) -> bool:
-    """Whether no weights up to a step belong to the average."""
-    average = settings.averaging
-    if average is None:
-        return True
-    return average.kind == "last" and settings.schedule.steps - (average.count - 1) * average.every > step
+    first = first_averaged(average, job.settings.schedule.steps)
+    if first is not None and first <= trunk.step:
+        raise SpecError(
+            f"{trunk.folder} has done {trunk.step} steps, but this run averages its weights from step {first} on; "
+            "begin from an earlier checkpoint"
+        )
 
 
 def main() -> None:

@@ -154,8 +154,8 @@ def request_of(fields: Mapping[str, Any], where: str) -> AblateRequest:
     try:
         return AblateRequest.model_validate(dict(fields))
     except ValidationError as error:
-        cause = error.errors()[0].get("ctx", {}).get("error")
-        sentence = f"{where}: {cause}" if isinstance(cause, ValueError) else explain(error, AblateRequest, where)
+        causes = [e["ctx"]["error"] for e in error.errors() if isinstance(e.get("ctx", {}).get("error"), ValueError)]
+        sentence = f"{where}: {causes[0]}" if causes else explain(error, AblateRequest, where)
         raise SpecError(sentence, where=where) from error
 
 

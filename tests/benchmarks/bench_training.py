@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812  # the name that everybody knows
 from torch import Tensor, nn
 
 from trainer.dial import dial
@@ -104,7 +104,7 @@ def batch(shape: ModelSettings, mean: int | None) -> tuple[Tensor, Tensor, Tenso
     place = np.arange(shape.context)
     begins = random.random((SEQUENCES, shape.context)) < (1 / mean if mean else 0)
     starts = np.maximum.accumulate(np.where(begins, place, 0), axis=1).astype(np.int32)
-    return tokens[:, :-1], tokens[:, 1:], torch.from_numpy(starts)
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(starts)
 
 
 def main(parameters: int = 1_800_000) -> None:

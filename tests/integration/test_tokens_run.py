@@ -1,5 +1,8 @@
 """Tokens through whole runs: learned, measured, budgeted, counted and packed for training."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from pipelines.api import run, view, what_if
-from pipelines.engine import open_engine
+from pipelines.api import as_spec, run, view, what_if
+from pipelines.engine import Engine, open_engine
 from pipelines.execute import Execution
+from pipelines.plan import plan
 from pipelines.progress import NullWatch
 from pipelines.run import Options
 from pipelines.store import Store
@@ -33,21 +37,21 @@ SENTENCES = [
 BUDGET = {"kind": "budget", "by": "bytes.bytes", "order": "lowest", "count": "tokens.count", "amount": 900, "seed": 1}
 
 
-@pytest.fixture
-def spec(write_jsonl: Any) -> dict[str, Any]:
+def spec_of(folder: Path) -> dict[str, Any]:
     """Sixty documents in three files, of which spaces are taken out before they become tokens."""
     records = [
         {"id": str(i), "text": f"  {SENTENCES[i % 4]} " * (1 + i % 5) + str(i), "lang": "en" if i % 2 else None}
         for i in range(60)
     ]
     for f in range(3):
-        folder = write_jsonl(f"in/{f}.jsonl", records[f * 20 : f * 20 + 20]).parent
+        lines = [json.dumps(record) for record in records[f * 20 : f * 20 + 20]]
+        (folder / f"{f}.jsonl").write_text("\n".join(lines))
     return {
         "name": "tokens",
         "source": {"kind": "jsonl", "path": str(folder / "*.jsonl"), "shard_bytes": 2_000},
         "learn": {"bpe": {"kind": "tokenizer", "text": str(folder / "0.jsonl"), "vocab": 300}},
         "measure": {
-            "clean": {"kind": "normalize"},
+            "clean": {"kind": "normalize", "ftfy": False},
             "bytes": {"kind": "text_bytes"},
             "tokens": {"kind": "tokens", "tokenizer": "artifact:bpe"},
         },
@@ -55,8 +59,50 @@ def spec(write_jsonl: Any) -> dict[str, Any]:
     }
 
 
-def exported(done: dict[str, Any]) -> pa.Table:
-    return pa.concat_tables([pq.read_table(f) for f in sorted(Path(done["export"]).glob("*.parquet"))])
+@dataclass(frozen=True)
+class Ran:
+    """A spec, where it ran, and what it came to."""
+
+    spec: dict[str, Any]
+    store: Path
+    done: dict[str, Any]
+
+    @property
+    def view(self) -> RunView:
+        return view(self.done["run"], store=self.store)
+
+    def again(self, **sections: Any) -> "Ran":
+        """The spec with other sections, in the same store."""
+        changed = self.spec | sections
+        return Ran(changed, self.store, run(changed, store=self.store, options=LOCAL))
+
+    def packs(self, step: str = "tokens") -> tuple[PackFile, ...]:
+        """The packs of a step."""
+        with open_engine("local", 1) as engine:
+            return token_packs(self.execution(lambda: engine), self.view.plan, step)
+
+    def execution(self, engine: Callable[[], Engine]) -> Execution:
+        """The execution of the finished run, all of whose results are there."""
+        found = self.view
+        made = Execution(found.store, found.shards, found.spec.limits, engine, NullWatch())
+        for phase in found.plan.phases:
+            made.phase(phase)
+        return made
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("tokens")
+    spec = spec_of(folder)
+    return Ran(spec, folder / "store", run(spec, store=folder / "store", options=LOCAL))
+
+
+def no_engine() -> Engine:
+    pytest.fail("there is nothing to be done")
+
+
+def exported(ran: Ran) -> pa.Table:
+    return pa.concat_tables([pq.read_table(f) for f in sorted(Path(ran.done["export"]).glob("*.parquet"))])
 
 
 def library(store: Path) -> Tokenizer:
@@ -65,67 +111,51 @@ def library(store: Path) -> Tokenizer:
     return found
 
 
-def counts_of(done: dict[str, Any], store: Path) -> list[int]:
+def counts_of(ran: Ran) -> list[int]:
     """Tokens of every exported text, as the library gives them."""
-    tokenizer = library(store)
-    return [len(tokenizer.encode(text).ids) for text in exported(done)["text"].to_pylist()]
+    tokenizer = library(ran.store)
+    return [len(tokenizer.encode(text).ids) for text in exported(ran)["text"].to_pylist()]
 
 
-def execution_of(found: RunView) -> Execution:
-    """The execution of a finished run, all of whose results are there."""
-    made = Execution(
-        found.store, found.shards, found.spec.limits, lambda: pytest.fail("nothing is to be done"), NullWatch()
-    )
-    for phase in found.plan.phases:
-        made.phase(phase)
-    return made
+def test_a_run_says_how_many_tokens_it_exports(ran: Ran) -> None:
+    count = sum(counts_of(ran))
 
-
-def test_a_run_says_how_many_tokens_it_exports(spec: dict[str, Any], tmp_path: Path) -> None:
-    done = run(spec, store=tmp_path / "store", options=LOCAL)
-    found = view(done["run"], store=tmp_path / "store")
-    count = sum(counts_of(done, tmp_path / "store"))
-
-    assert done["total"]["tokens_exported"] == count > 0
-    assert 0 < done["total"]["exported"] < 60
-    assert found.plan.tokens == "tokens.count"
-    page = found.store.get(f"runs/{done['run']}/report.html").decode()
+    assert ran.done["total"]["tokens_exported"] == count > 0
+    assert 0 < ran.done["total"]["exported"] < 60
+    page = ran.view.store.get(f"runs/{ran.done['run']}/report.html").decode()
     assert f"{count:,} tokens" in page
-    before = what_if(done["run"], [], store=tmp_path / "store")["before"]
-    assert (before["documents"], before["tokens"]) == (done["total"]["exported"], count)
+    before = what_if(ran.done["run"], [], store=ran.store)["before"]
+    assert (before["documents"], before["tokens"]) == (ran.done["total"]["exported"], count)
 
 
-def test_a_budget_of_tokens_is_spent_to_the_last_document_that_fits(spec: dict[str, Any], tmp_path: Path) -> None:
-    done = run(spec | {"select": BUDGET}, store=tmp_path / "store", options=LOCAL)
-    found = view(done["run"], store=tmp_path / "store")
-    every = run(spec, store=tmp_path / "store", options=LOCAL)
+def test_a_budget_of_tokens_is_spent_to_the_last_document_that_fits(ran: Ran) -> None:
+    chosen = ran.again(select=BUDGET)
 
-    counts = counts_of(done, tmp_path / "store")
-    assert done["total"]["tokens_exported"] == sum(counts)
-    assert done["total"]["tokens_exported"] == found.ledger["steps"]["select"]["counts"]["selected_amount"]
-    tokenizer = library(tmp_path / "store")
+    total = chosen.done["total"]["tokens_exported"]
+    assert total == sum(counts_of(chosen))
+    assert total == chosen.view.ledger["steps"]["select"]["counts"]["selected_amount"]
+    tokenizer = library(ran.store)
     sizes = sorted(
         (row["leaving.bytes"], row["doc_id"], len(tokenizer.encode(row["clean.text"]).ids))
-        for shard in found.shards
-        for row in found.read(shard, ["leaving.bytes", "clean.text"]).to_pylist()
+        for shard in chosen.view.shards
+        for row in chosen.view.read(shard, ["leaving.bytes", "clean.text"]).to_pylist()
         if row["leaving.bytes"] >= 60
     )
     spent = np.cumsum([n for _, _, n in sizes])
-    taken = int(np.searchsorted(spent, 900, "right"))
-    assert sorted(exported(done)["doc_id"].to_pylist()) == sorted(doc for _, doc, _ in sizes[:taken])
-    assert 0 < done["total"]["tokens_exported"] <= 900 < every["total"]["tokens_exported"] == spent[-1]
+    taken = int(np.searchsorted(spent, BUDGET["amount"], "right"))
+    assert sorted(exported(chosen)["doc_id"].to_pylist()) == sorted(doc for _, doc, _ in sizes[:taken])
+    assert 0 < total == spent[taken - 1] < ran.done["total"]["tokens_exported"] == spent[-1]
 
 
-def test_a_document_that_is_read_several_times_counts_once(spec: dict[str, Any], tmp_path: Path) -> None:
+def test_a_document_that_is_read_several_times_counts_once(ran: Ran) -> None:
     mixture = {
         "kind": "mixture", "by": "lang", "count": "tokens.count", "amount": 6_000, "max_epochs": 4,
         "weights": {"en": 1}, "seed": 1,
     }  # fmt: skip
-    done = run(spec | {"select": mixture}, store=tmp_path / "store", options=LOCAL)
+    chosen = ran.again(select=mixture)
 
-    table = exported(done)
-    assert max(table["epochs"].to_pylist()) > 1
-    assert done["total"]["tokens_exported"] == sum(counts_of(done, tmp_path / "store"))
+    assert max(exported(chosen)["epochs"].to_pylist()) > 1
+    assert chosen.done["total"]["tokens_exported"] == sum(counts_of(chosen))
 
 
 @pytest.mark.parametrize(
@@ -137,24 +167,22 @@ def test_a_document_that_is_read_several_times_counts_once(spec: dict[str, Any],
         ({"more": {"kind": "tokens", "tokenizer": "artifact:bpe", "text": "text"}}, "tokens.count"),
     ],
 )
-def test_tokens_are_unknown_where_no_one_step_reads_the_text_that_leaves(spec, tmp_path, measure, column) -> None:
-    steps = {name: step for name, step in {**spec["measure"], **measure}.items() if step is not None}
-    done = run(spec | {"measure": steps}, store=tmp_path / "store", options=LOCAL)
+def test_tokens_are_counted_where_one_step_alone_reads_the_text_that_leaves(ran, measure, column) -> None:
+    spec = ran.spec | {"measure": {n: s for n, s in {**ran.spec["measure"], **measure}.items() if s is not None}}
 
-    found = view(done["run"], store=tmp_path / "store")
-    assert found.plan.tokens == column
-    assert (done["total"]["tokens_exported"] is None) == (column is None)
+    assert plan(as_spec(spec), files=Store.open(ran.store)).tokens == column
 
 
-def test_packs_hold_every_document_in_the_order_of_the_shards(spec: dict[str, Any], tmp_path: Path) -> None:
-    done = run(spec, store=tmp_path / "store", options=LOCAL)
-    found = view(done["run"], store=tmp_path / "store")
-    execution = execution_of(found)
-    with open_engine("local", 1) as engine:
-        execution._engine = lambda: engine
-        packs = token_packs(execution, found.plan, "tokens")
+def test_tokens_that_nothing_counts_are_unknown(ran: Ran) -> None:
+    chosen = ran.again(measure={"clean": {"kind": "normalize", "ftfy": False}}, keep=[])
 
-    tokenizer = library(tmp_path / "store")
+    assert chosen.done["total"]["tokens_exported"] is None
+
+
+def test_packs_hold_every_document_in_the_order_of_the_shards(ran: Ran) -> None:
+    found, packs = ran.view, ran.packs()
+
+    tokenizer = library(ran.store)
     rows = [row for s in found.shards for row in found.read(s, ["clean.text", "tokens.count"]).to_pylist()]
     pack = TokenPack.open(local_paths(found.store, packs))
     stage = found.plan.step("tokens").stage
@@ -165,31 +193,24 @@ def test_packs_hold_every_document_in_the_order_of_the_shards(spec: dict[str, An
     assert pack.bytes.tolist() == [len(row["clean.text"].encode()) for row in rows]
     assert [p.shard for p in packs] == [s.digest for s in found.shards]
     assert sum(p.tokens for p in packs) == pack.tokens == sum(row["tokens.count"] for row in rows)
-    assert token_packs(execution_of(found), found.plan, "tokens") == packs, "made once"
+    assert token_packs(ran.execution(no_engine), found.plan, "tokens") == packs, "made once"
 
 
-def test_packs_of_a_text_that_does_not_leave_know_its_bytes_too(spec: dict[str, Any], tmp_path: Path) -> None:
-    spec["measure"]["tokens"]["text"] = "text"
-    spec["measure"]["tokens"]["tokenizer"] = "artifact:bpe"
-    done = run(spec, store=tmp_path / "store", options=LOCAL)
-    found = view(done["run"], store=tmp_path / "store")
+def test_packs_of_a_text_that_does_not_leave_know_its_bytes_too(ran: Ran) -> None:
+    raw = ran.again(
+        measure={
+            "clean": {"kind": "normalize", "ftfy": False},
+            "raw": {"kind": "tokens", "tokenizer": "artifact:bpe", "text": "text"},
+        },
+        keep=[],
+    )
 
-    pack = TokenPack.open(local_paths(found.store, packed(found, "tokens")))
+    pack = TokenPack.open(local_paths(raw.view.store, raw.packs("raw")))
 
-    texts = [text for s in found.shards for text in found.read(s, ["text"])["text"].to_pylist()]
+    texts = [text for s in raw.view.shards for text in raw.view.read(s, ["text"])["text"].to_pylist()]
     assert pack.bytes.tolist() == [len(text.encode()) for text in texts]
 
 
-def test_packs_of_a_step_that_makes_no_tokens_are_refused(spec: dict[str, Any], tmp_path: Path) -> None:
-    done = run(spec, store=tmp_path / "store", options=LOCAL)
-    found = view(done["run"], store=tmp_path / "store")
-
+def test_packs_of_a_step_that_makes_no_tokens_are_refused(ran: Ran) -> None:
     with pytest.raises(SpecError, match="the spec has no step 'token' of kind tokens; did you mean 'tokens'"):
-        token_packs(execution_of(found), found.plan, "token")
-
-
-def packed(found: RunView, step: str) -> tuple[PackFile, ...]:
-    execution = execution_of(found)
-    with open_engine("local", 1) as engine:
-        execution._engine = lambda: engine
-        return token_packs(execution, found.plan, step)
+        token_packs(ran.execution(no_engine), ran.view.plan, "token")

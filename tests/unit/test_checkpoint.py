@@ -87,12 +87,14 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_read(tmp_path, 
 
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path):
     cut(write(tmp_path, 1, FILES, {}))
-    with pytest.raises(StorageError, match="no checkpoint in .* is whole; delete the folder to begin again"):
+    with pytest.raises(StorageError, match=r"no checkpoint in .* is whole; delete the folder to begin again"):
         newest(tmp_path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
-    with pytest.raises(StorageError, match="is no checkpoint: it has no record.json; give a folder like step-00001000"):
+    with pytest.raises(
+        StorageError, match=r"is no checkpoint: it has no record.json; give a folder like step-00001000"
+    ):
         read(tmp_path)
 
 
@@ -158,7 +160,7 @@ def test_a_limit_on_the_size_of_files_is_one_sentence_too(tmp_path):
 def test_two_processes_cannot_train_in_one_folder(tmp_path):
     with (
         owned(tmp_path / "run"),
-        pytest.raises(StorageError, match="another process trains in .*; wait for it or choose another folder"),
+        pytest.raises(StorageError, match=r"another process trains in .*; wait for it or choose another folder"),
         owned(tmp_path / "run"),
     ):
         pass

@@ -128,7 +128,28 @@ def test_a_panel_of_another_vocabulary_is_refused():
 
 def test_a_panel_of_another_tokenizer_of_the_same_size_is_refused_where_both_are_known():
     with pytest.raises(SpecError, match="tokens of bpe-2 with 40 entries, so its losses would mean nothing"):
-        panel().fits(tokenizer="bpe-2", vocabulary=VOCABULARY)
+        evaluate(decoder(), panel(), tokenizer="bpe-2")
+
+
+def test_sixteen_bits_give_nearly_the_losses_of_thirty_two_however_documents_are_packed():
+    model, found = decoder(), panel()
+
+    nats_D = evaluate(model, found, precision="bf16")
+
+    np.testing.assert_allclose(nats_D, evaluate(model, found), rtol=0.05)
+    assert np.array_equal(evaluate(model, found, precision="bf16", batch_sequences=3), nats_D)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_gives_nearly_the_losses_of_a_processor(precision):
+    model, found = decoder(), panel()
+    wanted = evaluate(model, found)
+
+    nats_D = evaluate(model.cuda(), found, precision=precision)
+
+    np.testing.assert_allclose(nats_D, wanted, rtol=1e-3 if precision == "fp32" else 0.05)
 
 
 @pytest.mark.parametrize("context", [0, CONTEXT + 1])

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainer.evidence.losses import Losses
 from trainer.evidence.noise import exchange_rate, measured_noise
@@ -61,7 +63,7 @@ def test_a_study_has_the_documented_shape() -> None:
     assert [a["name"] for a in found["arms"]] == list(ARMS)[1:]
     assert set(arm(found, "curated")) == {
         "name", "decided", "sentence", "p", "p_holm", "tested", "seeds", "seed_correlation", "missing", "deltas",
-        "multiplier", "curve", "crossover", "domains", "versus_control",
+        "multiplier", "curve", "crossover", "domains", "estimands", "versus_control",
     }  # fmt: skip
     assert set(arm(found, "curated")["multiplier"]) == {
         "value", "low", "high", "shrunk", "target_bits_per_byte", "observed", "extrapolated", "method", "with_curation", "reason",
@@ -126,6 +128,22 @@ def test_a_step_that_was_left_out_helps_or_cannot_be_told() -> None:
     assert whole(without={})["attribution"] is None
 
 
+def test_a_domain_is_judged_by_its_own_documents() -> None:
+    losses = changed()
+    gain = (
+        simulate({"base": 1.0, "arm": 2.0}, seed=1).nats_ASBD[1]
+        - simulate({"base": 1.0, "arm": 1.4}, seed=1).nats_ASBD[1]
+    )
+    first = losses.domain_D == 0
+    losses.nats_ASBD[1][..., first] += gain[..., first]
+    domains = study(losses, baseline="base", seed=1, resamples=400)["arms"][0]["domains"]
+
+    for domain, worth in zip(domains, (2.0, 1.4), strict=True):
+        assert domain["multiplier"]["low"] < worth < domain["multiplier"]["high"]
+        assert domain["multiplier"]["high"] - domain["multiplier"]["low"] < 0.4
+        assert domain["delta"]["low"] < domain["delta"]["value"] < domain["delta"]["high"]
+
+
 def test_a_worse_arm_is_called_worse() -> None:
     found = study(simulate({"base": 1.0, "arm": 0.7}, seed=1), baseline="base", seed=1, resamples=400)
 
@@ -170,6 +188,44 @@ def test_what_cannot_be_judged_is_said_and_shown_without_a_verdict(losses: Losse
     assert (row["decided"], row["p"], row["p_holm"], row["tested"]) == (None, None, None, None)
     assert row["sentence"] == f"arm and base cannot be compared: {sentence}"
     assert len(row["deltas"]) == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 1e-9, 0.002, 5.0]),
+    st.sampled_from([0.0, 0.2, 0.7]),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_losses_give_plain_json_without_a_crash(runs, documents, noise, lost, seed) -> None:
+    source = np.random.default_rng(seed)
+    arms, seeds, budgets = runs
+    tokens_B = 1e6 * np.sort(source.choice([1, 2, 4, 8, 8], budgets)).astype(float)
+    nats = 100 * (1 + tokens_B[:, None] ** -0.1) + source.normal(0, noise * 100, (*runs, documents))
+    nats[source.random(runs) < lost] = np.nan
+    losses = Losses(
+        arms=tuple(f"arm {k}" for k in range(arms)),
+        seeds=tuple(range(seeds)),
+        budgets=tuple(int(t) for t in tokens_B),
+        domains=("one", "two"),
+        nats_ASBD=nats,
+        tokens_ASB=np.broadcast_to(tokens_B, runs).copy(),
+        flops_ASB=np.broadcast_to(tokens_B * 6, runs).copy(),
+        bytes_D=np.full(documents, 400.0),
+        domain_D=source.integers(0, 2, documents),
+        hit_AD=np.zeros((arms, documents), np.bool_),
+        curation_flops_A=source.choice([0.0, 1e6, 1e9], arms),
+        pool_tokens_A=source.choice([0.0, 1e6, 1e9], arms),
+    )
+    found = study(
+        losses, baseline="arm 0", seed=1, resamples=20, control=losses.arms[-1], without={losses.arms[-1]: "step"}
+    )
+
+    clean(found)
+    for row in found["arms"]:
+        assert row["sentence"].endswith(".")
+        assert row["decided"] is None or row["p_holm"] <= 0.05
 
 
 def test_a_diverged_run_leaves_its_seed_out_and_is_named() -> None:

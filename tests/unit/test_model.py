@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.model import Decoder, count_parameters, flops_per_token, initialize, rotate, rotations
+from trainer.fused import Turn, rotate
+from trainer.model import Decoder, count_parameters, flops_per_token, initialize, rotations
 from trainer.settings import ModelSettings
 
 TINY = ModelSettings(vocabulary=61, context=32, layers=2, width=32, heads=4, kv_heads=2, hidden=48)
@@ -131,7 +132,7 @@ def by_hand(model, tokens):
 def test_logits_are_those_of_a_decoder_written_out(positions, tied):
     model = decoder(positions=positions, tied=tied).double()
     if positions == "rope":
-        model.cosines_TD, model.sines_TD = (x.double() for x in exact_rotations())
+        model.tables_2TE = exact_rotations()
     tokens = batch()[0][:1, :9]
 
     with torch.no_grad():
@@ -143,16 +144,16 @@ def test_logits_are_those_of_a_decoder_written_out(positions, tied):
 
 def exact_rotations():
     angles = torch.tensor([[p * 10_000 ** (-2 * i / 8) for i in range(4)] for p in range(32)], dtype=torch.float64)
-    return angles.cos(), angles.sin()
+    return torch.stack((angles.cos(), angles.sin()))
 
 
 def test_rotations_keep_lengths_and_depend_on_distance_alone():
-    cosines, sines = rotations(64, 16, 10_000.0)
+    tables = rotations(64, 16, 10_000.0)
     made = torch.Generator().manual_seed(0)
     q, k = torch.randn(2, 1, 1, 1, 16, generator=made)
 
     def at(x, position):
-        return rotate(x, cosines[position], sines[position]).flatten()
+        return rotate(x, Turn(tables, torch.tensor([[position]]))).flatten()
 
     torch.testing.assert_close(at(q, 40).norm(), q.norm())
     torch.testing.assert_close(at(q, 13) @ at(k, 3), at(q, 50) @ at(k, 40), rtol=1e-4, atol=1e-4)
@@ -169,8 +170,8 @@ def test_losses_are_cross_entropies_of_the_logits_and_so_are_their_gradients():
     found = model.loss(tokens, targets, starts)
     found_gradients = torch.autograd.grad((found * weights).sum(), list(model.parameters()))
 
-    torch.testing.assert_close(found.double(), expected)
-    torch.testing.assert_close(found_gradients, expected_gradients, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found_gradients, expected_gradients, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

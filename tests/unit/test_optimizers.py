@@ -142,7 +142,7 @@ def test_an_optimizer_goes_on_from_its_state_bit_for_bit(settings):
 
 
 def test_state_of_other_parameters_is_refused():
-    with pytest.raises(ValueError, match="the optimizer has no parameter 'blocks.9.x'"):
+    with pytest.raises(ValueError, match=r"the optimizer has no parameter 'blocks.9.x'"):
         Optimizer(made(), ADAMW).load({"blocks.9.x/exp_avg": torch.zeros(1)})
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +41,7 @@ class Bigrams(nn.Module):
         _, own = ENCODE(pa_strings(choice))
         ids = [END, *before.tolist(), *own.tolist()]
         logs = self.table.weight.double().log_softmax(-1)
-        pairs = list(zip(ids, ids[1:], strict=False))[len(before) :]
+        pairs = list(pairwise(ids))[len(before) :]
         return -sum(logs[a, b].item() for a, b in pairs)
 
 

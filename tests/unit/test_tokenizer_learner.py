@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -32,7 +33,7 @@ def slow(texts: list[str], entries: int) -> list[list[str]]:
     while len(ids) < entries:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, n in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += n
         if not pairs:
             break

@@ -25,6 +25,7 @@ from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 from trainer.evidence.losses import Floats, Losses
 
 ENOUGH_FREEDOM = 4
+NO_SPREAD = 1e-12  # of a loss: what is below it is rounding
 _OUTLIER = 0.01
 _CHUNK = 4_000_000  # document weights that are in memory at once
 
@@ -52,7 +53,9 @@ def resample_documents(losses: Losses, *, seed: int, resamples: int) -> Panel:
     size = np.zeros((resamples + 1, len(losses.domains)))
     for domain in range(len(losses.domains)):
         rows = np.flatnonzero(losses.domain_D == domain)
-        own_DC = np.column_stack([losses.nats_ASBD[..., rows].reshape(-1, len(rows)).T, losses.bytes_D[rows]])
+        own_DC = np.column_stack(
+            [losses.nats_ASBD[..., rows].reshape(int(np.prod(runs)), len(rows)).T, losses.bytes_D[rows]]
+        )
         sums = np.concatenate([own_DC.sum(axis=0)[None], _weighted_sums(own_DC, resamples, source)])
         nats[:, domain], size[:, domain] = sums[:, :-1].reshape(-1, *runs), sums[:, -1]
     return Panel(nats, size)

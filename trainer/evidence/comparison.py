@@ -6,7 +6,16 @@ from typing import Any, Literal
 import numpy as np
 
 from trainer.evidence import multiplier as multipliers
-from trainer.evidence.bootstrap import Pair, Panel, SeedNoise, interval, pair, resample_pair, seed_noise
+from trainer.evidence.bootstrap import (
+    NO_SPREAD,
+    Pair,
+    Panel,
+    SeedNoise,
+    interval,
+    pair,
+    resample_pair,
+    seed_noise,
+)
 from trainer.evidence.losses import Floats, Losses
 from trainer.evidence.significance import two_sided
 
@@ -58,7 +67,7 @@ def compare(
     bpb_ASB = panel.bits_per_byte(domain)[0]
     noise = seed_noise(bpb_ASB, chosen)
     tokens_2B, flops_2B = losses.tokens_ASB[rows].mean(axis=1), losses.flops_ASB[rows].mean(axis=1)
-    if not (noise.spread > 0).all():
+    if not (noise.spread > NO_SPREAD * np.abs(bpb_ASB[two][:, chosen.seeds][..., chosen.budgets]).max()).all():
         return _nothing(losses, chosen, "its seeds do not differ at all, as if one run had been counted twice")
     found_2B, drawn_R2B = resample_pair(losses, panel, chosen, seed=seed, domain=domain)
     method, why = _method(found_2B, tokens_2B)
@@ -138,6 +147,14 @@ def delta_rows(found: Comparison, losses: Losses, confidence: float) -> list[dic
             row |= {"tokens": float(found.tokens_2B[0, k]), "flops": float(found.flops_2B[0, k])}
         rows.append(row)
     return rows
+
+
+def last_delta(one: Comparison, confidence: float) -> dict[str, Any]:
+    """Arm minus baseline at the largest budget that both have."""
+    if not one.found_2B.size:
+        return {"value": None, "low": None, "high": None}
+    drawn_R = one.drawn_R2B[:, 1, -1] - one.drawn_R2B[:, 0, -1]
+    return interval(float(one.found_2B[1, -1] - one.found_2B[0, -1]), drawn_R, confidence)
 
 
 def exponent(bounds: dict[str, Any]) -> dict[str, Any]:

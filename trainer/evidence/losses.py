@@ -18,7 +18,8 @@ class Losses:
     bytes_D: UTF-8 bytes of the documents; domain_D: index into `domains`; hit_AD: whether an arm's text contains 13-word
     sequences of the document. Seeds are paired: the same index means the same initialization, batch order and panel.
     curation_flops_A: what making each arm's data cost, in the FLOPs that training would have done in that time, once for
-    all its runs; tokens_D: the documents' own tokens, which nats per token need. Both None where unknown.
+    all its runs; tokens_D: the documents' own tokens, which nats per token need; pool_tokens_A: tokens of all documents of
+    each arm, once each, so what is left of one raw pool. All None where unknown.
     """
 
     arms: tuple[str, ...]
@@ -33,6 +34,7 @@ class Losses:
     hit_AD: NDArray[np.bool_]
     curation_flops_A: Floats | None = None
     tokens_D: Floats | None = None
+    pool_tokens_A: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -51,6 +53,8 @@ class Losses:
         }
         if self.curation_flops_A is not None:
             shapes["curation_flops_A"] = (self.curation_flops_A.shape, runs[:1])
+        if self.pool_tokens_A is not None:
+            shapes["pool_tokens_A"] = (self.pool_tokens_A.shape, runs[:1])
         if self.tokens_D is not None:
             shapes["tokens_D"] = (self.tokens_D.shape, documents)
         wrong = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
@@ -72,6 +76,7 @@ class Losses:
             self.hit_AD[:, documents],
             self.curation_flops_A,
             None if self.tokens_D is None else self.tokens_D[documents],
+            self.pool_tokens_A,
         )
 
     def bits_per_byte(self) -> Floats:

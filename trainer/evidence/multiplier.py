@@ -97,6 +97,15 @@ def log_tokens_at(target_R: Floats, loss_RB: Floats, log_tokens_B: Floats, floor
     return x_R
 
 
+def loss_at(log_tokens: float, loss_RB: Floats, log_tokens_B: Floats, floor_R: Floats) -> Floats:
+    """Loss of each curve after so many tokens, [R]: log(L - E) is linear in log D between budgets, and goes on beyond."""
+    piece = int(np.clip(np.searchsorted(log_tokens_B, log_tokens, side="right") - 1, 0, len(log_tokens_B) - 2))
+    share = (log_tokens - log_tokens_B[piece]) / (log_tokens_B[piece + 1] - log_tokens_B[piece])
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        y_R2 = np.log(falling(loss_RB)[:, piece : piece + 2] - floor_R[:, None])
+        return np.asarray(floor_R + np.exp(y_R2[:, 0] + share * (y_R2[:, 1] - y_R2[:, 0])))
+
+
 def floors(loss_R2B: Floats, tokens_2B: Floats) -> Floats:
     """E of the shared fit, and 0 where there is none or where a loss lies below it, [R]."""
     found_R = fit(loss_R2B, tokens_2B).floor_R
@@ -152,15 +161,10 @@ def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2:
 def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
     """Log of the multiplier at the loss of the baseline after so many tokens, interpolated, [R, P]."""
     floor_R = floors(loss_R2B, tokens_2B)
-    base_RB = falling(loss_R2B[:, 0])
     x_B = np.log(tokens_2B[0])
     found = np.empty((len(loss_R2B), len(log_tokens_P)))
     for place, x in enumerate(log_tokens_P):
-        piece = int(np.clip(np.searchsorted(x_B, x, side="right") - 1, 0, len(x_B) - 2))
-        share = (x - x_B[piece]) / (x_B[piece + 1] - x_B[piece])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            y_RB = np.log(base_RB[:, piece : piece + 2] - floor_R[:, None])
-        target_R = floor_R + np.exp(y_RB[:, 0] + share * (y_RB[:, 1] - y_RB[:, 0]))
+        target_R = loss_at(float(x), loss_R2B[:, 0], x_B, floor_R)
         found[:, place] = x - log_tokens_at(target_R, loss_R2B[:, 1], np.log(tokens_2B[1]), floor_R)
     return found
 
@@ -174,8 +178,7 @@ def crossover(delta_RB: Floats, log_tokens_B: Floats) -> Floats:
     for here in range(delta_RB.shape[1] - 1):
         before, after = delta_RB[:, here], delta_RB[:, here + 1]
         turns = (before < 0) & (after > 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = before / (before - after)
+        share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
         at = log_tokens_B[here] + share * (log_tokens_B[here + 1] - log_tokens_B[here])
         found = np.where(turns, at, found)
     return found

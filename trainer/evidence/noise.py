@@ -6,13 +6,14 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence import multiplier as multipliers
-from trainer.evidence.bootstrap import ENOUGH_FREEDOM
+from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD
 from trainer.evidence.losses import Floats, Losses
 from trainer.evidence.noise_model import NoiseModel
 from trainer.evidence.same_arms import REPLAYS, Design, quick_rate
 from trainer.evidence.verdict import number
 
 _POWER = 0.9
+_MOST_ALIKE = 0.999  # copies of one run would leave no noise to replay
 _PLANTED = 5.0  # percent of tokens
 
 
@@ -38,7 +39,7 @@ def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str
     }
     arms, seeds = complete_AS.shape
     within_AS = complete_AS - complete_AS.mean(axis=1, keepdims=True)
-    if arms == 0 or seeds < 2 or not (within_AS != 0).any():  # noqa: PLR2004 - one value has no spread
+    if arms == 0 or seeds < 2 or not (np.abs(within_AS) > NO_SPREAD * np.abs(complete_AS).max()).any():  # noqa: PLR2004 - one value has no spread
         return found | {"sentence": "The noise over seeds is unknown: no arm has two seeds that differ."}
     freedom = arms * (seeds - 1)
     sd = float(np.sqrt((within_AS**2).sum() / freedom))
@@ -66,12 +67,11 @@ def exchange_rate(losses: Losses, baseline: str) -> float | None:
     if not seeds.any() or bpb_SB.shape[1] < multipliers.FEWEST_BUDGETS:
         return None
     loss_B, tokens_B = bpb_SB[seeds].mean(axis=0), losses.tokens_ASB[a, seeds].mean(axis=0)
-    twice = (np.stack([loss_B, loss_B])[None], np.stack([tokens_B, tokens_B]))
-    floor = float(multipliers.floors(*twice)[0])
-    drop = np.log(loss_B[-2] - floor) - np.log(loss_B[-1] - floor) if loss_B[-2] > loss_B[-1] else 0.0
-    if drop <= 0:
+    if not (np.diff(tokens_B) > 0).all() or not loss_B[-2] > loss_B[-1] > 0:
         return None
-    slope = (loss_B[-1] - floor) * drop / (np.log(tokens_B[-1]) - np.log(tokens_B[-2]))
+    twice = (np.stack([loss_B, loss_B])[None], np.stack([tokens_B, tokens_B]))
+    above_2 = loss_B[-2:] - float(multipliers.floors(*twice)[0])
+    slope = above_2[1] * np.log(above_2[0] / above_2[1]) / np.log(tokens_B[-1] / tokens_B[-2])
     return float(slope * np.log(1.01))
 
 
@@ -113,7 +113,7 @@ def same_arms_note(losses: Losses, noise: dict[str, Any], *, seed: int) -> dict[
     if sd is None or len(losses.arms) < 2:  # noqa: PLR2004 - two names
         return None
     design = Design(len(losses.arms), len(losses.seeds), losses.budgets, len(losses.bytes_D))
-    model = NoiseModel(seed_sd=sd["value"], correlation=noise["correlation"] or 0.0)
+    model = NoiseModel(seed_sd=sd["value"], correlation=min(noise["correlation"] or 0.0, _MOST_ALIKE))
     rate = quick_rate(design, model, 0.0, seed=seed)
     percent = noise["percent_tokens_bits_per_byte"]
     power = None if percent is None else quick_rate(design, model, _PLANTED * percent, seed=seed)

@@ -33,6 +33,10 @@ the baseline needs over tokens that the arm needs for the same loss (above 1: th
                      "sentence": "no crossover was observed up to 4000000 tokens"},
        "domains": [{"name": "books", "documents": 80, "bytes": 100000, "delta": {"value", "low", "high"},
                     "multiplier": {"value", "low", "high"}, "extrapolated": false}],    # at the largest budget
+       "estimands": [{"equal": "tokens" | "pool" | "compute",  # all three, in this order, at the largest budget
+                      "baseline_tokens": 4000000, "arm_tokens": 3100000 | null,
+                      "delta": {"value", "low", "high"},        # loss of the arm after its tokens minus the baseline's
+                      "extrapolated": false, "reason": null | "why there is none, one sentence"}],
        "versus_control": null | {"p": .02 | null, "p_holm": .02 | null, "decided": "better" | "worse" | null, "delta": {"value", "low", "high"},
                                  "multiplier": {"value", "low", "high"}, "sentence": "..."}
      }],
@@ -66,8 +70,10 @@ from trainer.evidence.comparison import (
     curve_rows,
     delta_rows,
     exponent,
+    last_delta,
     multiplier_row,
 )
+from trainer.evidence.estimands import estimand_rows
 from trainer.evidence.losses import Losses
 from trainer.evidence.noise import measured_noise, same_arms_note
 from trainer.evidence.significance import holm, shrunk, standard_error
@@ -159,6 +165,7 @@ def _arms(
             "curve": curve_rows(one, confidence),
             "crossover": crossover_row(one, (arm, baseline), confidence),
             "domains": _domains(losses, panel, (arm, baseline), settings),
+            "estimands": estimand_rows(one, losses, confidence),
             "versus_control": None,
         }
         rows.append(row)
@@ -181,20 +188,12 @@ def _judged(
     return {"decided": decided, "sentence": sentence(names, parts, confidence), "p": one.p, "p_holm": p_holm}
 
 
-def last_delta(one: Comparison, confidence: float) -> dict[str, Any]:
-    """Arm minus baseline at the largest budget that both have."""
-    if not one.found_2B.size:
-        return {"value": None, "low": None, "high": None}
-    drawn_R = one.drawn_R2B[:, 1, -1] - one.drawn_R2B[:, 0, -1]
-    return interval(float(one.found_2B[1, -1] - one.found_2B[0, -1]), drawn_R, confidence)
-
-
 def _domains(losses: Losses, panel: Panel, names: tuple[str, str], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Difference and multiplier on every domain of the panel that has documents."""
     rows = []
     for number, name in enumerate(losses.domains):
         mask = losses.domain_D == number
-        if not mask.any():
+        if not losses.bytes_D[mask].sum() > 0:
             continue
         one = compare(losses, panel, *names, seed=settings["seed"] + number + 1, domain=number)
         multiplier = multiplier_row(one, losses, settings["confidence"])
