@@ -182,15 +182,15 @@ def test_contamination_is_told_with_the_result_with_and_without_it(full):
     assert "238 are left" in re.sub(r"\s+", " ", render(full))
 
 
-def test_cost_is_curation_and_all_training_of_an_arm(full):
+def test_cost_is_curation_and_all_training_of_an_arm_with_its_trunks_once(full):
     row = {row["arm"]: row for row in cost(full)}["curated"]
 
     assert row == {
         "arm": "curated",
         "curation_cpu_seconds": 84.2,
         "selection_cpu_seconds": None,
-        "training_cpu_seconds": pytest.approx(3 * 7e6 / 6000),
-        "total_cpu_seconds": pytest.approx(84.2 + 3500),
+        "training_cpu_seconds": pytest.approx(3 * (0.1 * 7e6 + 0.9 * 4e6) / 6000),
+        "total_cpu_seconds": pytest.approx(84.2 + 2150),
         "flops": pytest.approx(6 * 1.8e6 * 3 * 7e6),
         "runs": 9,
     }
