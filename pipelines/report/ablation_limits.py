@@ -119,7 +119,7 @@ def cannot(result: Result) -> list[str]:
             "(arXiv:2602.12237); losses are all there is."
         )
     found.append(
-        "Larger models and more compute: small runs predict about four of five comparisons at a billion parameters "
+        "Larger models and more compute: even runs of 150 M parameters predict about four of five comparisons at a billion "
         "(arXiv:2504.11393), and with enough compute unfiltered text can overtake filtered (arXiv:2605.19407)."
     )
     per_parameter = largest / parameters

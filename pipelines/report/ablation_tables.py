@@ -132,12 +132,15 @@ def contamination(result: Result) -> list[Row]:
 
 
 def cost(result: Result) -> list[Row]:
-    """Processor seconds of each arm: of its curation, charged whether cached or not, and of all its training runs."""
+    """Processor seconds of each arm: of its curation, charged whether cached or not, and of all its training runs.
+
+    The trunk that budgets of one seed share is counted once; FLOPs are of each run by itself.
+    """
     rows = []
     for name in arms_of(result):
         arm = next(arm for arm in result["arms"] if arm["name"] == name)
         own = [e for e in result["endpoints"] if e["arm"] == name]
-        training = sum(e["cpu_seconds"] or 0.0 for e in own)
+        training = _spent(own)
         selection = arm.get("selection_cpu_seconds")
         rows.append(
             {
@@ -151,6 +154,16 @@ def cost(result: Result) -> list[Row]:
             }
         )
     return rows
+
+
+def _spent(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Processor seconds of runs: of each what it has not of a trunk, and for each seed the longest part of its trunk."""
+    own, trunks = 0.0, dict[int, float]()
+    for run in runs:
+        inherited = run.get("inherited_cpu_seconds") or 0.0
+        own += (run["cpu_seconds"] or 0.0) - inherited
+        trunks[run["seed"]] = max(trunks.get(run["seed"], 0.0), inherited)
+    return own + sum(trunks.values())
 
 
 def endpoints(result: Result) -> list[Row]:

@@ -143,7 +143,7 @@ def _endpoints(losses, clean):
             "domains": {d: float(x) for d, x in zip(losses.domains, domains[a, s, b], strict=True)},
             "flops": float(losses.flops_ASB[a, s, b]),
             "cpu_seconds": budget / 6000,
-            "inherited_cpu_seconds": 0.0,
+            "inherited_cpu_seconds": 0.9 * budget / 6000,
             "tokens_per_second": 6000.0,
             "wait": 0.001,
             "ledger": _hash(f"{arm}{seed}{budget}"),

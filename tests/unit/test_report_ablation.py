@@ -182,15 +182,15 @@ def test_contamination_is_told_with_the_result_with_and_without_it(full):
     assert "238 are left" in re.sub(r"\s+", " ", render(full))
 
 
-def test_cost_is_curation_and_all_training_of_an_arm(full):
+def test_cost_is_curation_and_all_training_of_an_arm_with_its_trunks_once(full):
     row = {row["arm"]: row for row in cost(full)}["curated"]
 
     assert row == {
         "arm": "curated",
         "curation_cpu_seconds": 84.2,
         "selection_cpu_seconds": None,
-        "training_cpu_seconds": pytest.approx(3 * 7e6 / 6000),
-        "total_cpu_seconds": pytest.approx(84.2 + 3500),
+        "training_cpu_seconds": pytest.approx(3 * (0.1 * 7e6 + 0.9 * 4e6) / 6000),
+        "total_cpu_seconds": pytest.approx(84.2 + 2150),
         "flops": pytest.approx(6 * 1.8e6 * 3 * 7e6),
         "runs": 9,
     }
@@ -346,6 +346,25 @@ def test_marks_lie_in_the_order_of_their_numbers(value, spread, others):
     assert places == sorted(places)
     assert 4 <= places[0] <= places[-1] <= 96
     assert scale.axis.low <= 1 <= scale.axis.high
+
+
+def test_a_mark_has_its_dot_and_its_ends_where_the_axis_has_them():
+    one = estimate(1.3, 1.1, 1.7)
+    scale = Scale.of([one, estimate(0.8, 0.7, 0.9)], 1.0, logarithmic=True)
+
+    places = {
+        own["class"]: own.get("x1", own.get("cx"))
+        for _, own in Page(scale.mark(one, "arm")).tags
+        if own["class"] in {"dot", "interval", "neutral"}
+    }
+    ends = [own["x1"] for _, own in Page(scale.mark(one, "arm")).tags if own["class"] == "end"]
+
+    assert places == {
+        "neutral": f"{scale.axis.at(1.0):.2f}%",
+        "interval": f"{scale.axis.at(1.1):.2f}%",
+        "dot": f"{scale.axis.at(1.3):.2f}%",
+    }
+    assert ends == [f"{scale.axis.at(1.1):.2f}%", f"{scale.axis.at(1.7):.2f}%"]
 
 
 def test_a_side_without_a_bound_ends_in_an_arrow():
