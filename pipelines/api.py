@@ -20,6 +20,7 @@ from pipelines.api_learning import (
     learn_importance,
     learn_ngram,
     learn_quality,
+    learn_tokenizer,
 )
 from pipelines.export import export_to
 from pipelines.opening import DEFAULT_STORE, open_store, view
@@ -57,6 +58,7 @@ __all__ = [
     "learn_importance",
     "learn_ngram",
     "learn_quality",
+    "learn_tokenizer",
     "open_store",
     "plan",
     "report",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.learning.importance import Learning as ImportanceLearning
     from pipelines.learning.ngram import Learning as NgramLearning
     from pipelines.learning.quality import Learning as QualityLearning
+    from pipelines.learning.tokenizer import Learning as TokenizerLearning
     from stages.artifacts import Artifact
 
 
@@ -95,6 +96,25 @@ def learn_ngram(
     from pipelines.learning import ngram  # noqa: PLC0415 - learners load what they use
 
     return ngram.learn_ngram(open_store(store, create=True), name, learning, options=options, watch=watch)
+
+
+def learn_tokenizer(
+    name: str,
+    learning: "TokenizerLearning",
+    *,
+    store: str | Path | Store | None = None,
+    options: Options | None = None,
+    watch: Watch | None = None,
+) -> "Artifact":
+    """Learn a tokenizer, or take over a file's (see `pipelines.learning.tokenizer.Learning`), and keep it under a name.
+
+    Raises:
+        SpecError: the name cannot be an artifact's, or the file is no tokenizer that can be used.
+        DataError: a path matches nothing, or there is no text.
+    """
+    from pipelines.learning import tokenizer  # noqa: PLC0415 - learners load what they use
+
+    return tokenizer.learn_tokenizer(open_store(store, create=True), name, learning, options=options, watch=watch)
 
 
 def label_request(fields: Mapping[str, Any]) -> LabelRequest:

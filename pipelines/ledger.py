@@ -39,7 +39,7 @@ def ledger_of(
         "quarantined": counts["quarantined"] + malformed,
         "bytes_in": sum(r["bytes_in"] for r in ingested),
         "bytes_exported": exported["bytes"],
-        "tokens_exported": None,
+        "tokens_exported": exported.get("tokens"),
         "seconds": 0.0,
         "cpu_seconds": round(sum(s["cpu_seconds"] for s in steps.values()) + exported.get("cpu_seconds", 0.0), 6),
         "peak_memory_bytes": max((s["peak_memory_bytes"] for s in steps.values()), default=0),

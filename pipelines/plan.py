@@ -31,6 +31,7 @@ from stages.errors import SpecError
 from stages.fingerprint import key
 from stages.rules import BoundPolicy, RuleFile, bind
 from stages.text.text_bytes import TextBytes
+from stages.text.tokens import Tokens
 
 FORMAT = 1
 #: The step that measures the text that leaves, so that verdicts and exports are planned without reading text.
@@ -121,6 +122,18 @@ class Plan:
         for step in (*self.steps, *self.choosers):
             found |= step.columns()
         return found
+
+    @property
+    def tokens(self) -> str | None:
+        """The column that counts the tokens of the text that leaves: the one that `select` counts, or the only one.
+
+        None where there is none, or several of which none is chosen.
+        """
+        found = [f"{s.name}.count" for s in self.steps if isinstance(s.stage, Tokens) and s.stage.text == self.text]
+        counted = getattr(self.select.stage, "count", None) if self.select is not None else None
+        if counted in found:
+            return str(counted)
+        return found[0] if len(found) == 1 else None
 
     def source_folder(self, name: str) -> str:
         """Where the document shards of a source live."""

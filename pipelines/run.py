@@ -28,6 +28,7 @@ from pipelines.runs import FINISHED, Events, RunFolder, open_run
 from pipelines.shards import Shard, batches
 from pipelines.spec import Spec
 from pipelines.store import Store
+from pipelines.token_counts import tokens_exported
 from stages.base import CorpusStage, RowStage
 from stages.errors import DataError
 
@@ -108,7 +109,7 @@ def _complete(running: Running) -> dict[str, Any]:
     judged = judge_run(execution, made)
     check_drop(judged.counts, made.spec.limits)
     order_run(execution, made)
-    exported = export_run(running.folder, made, execution)
+    exported = export_run(running.folder, made, execution) | {"tokens": tokens_exported(execution, made)}
     bad = quarantined(execution)
     result = {
         "run": running.folder.run,

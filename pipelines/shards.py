@@ -33,6 +33,8 @@ class Shard:
         return cls(**{f: value[f] for f in ("digest", "path", "rows", "bytes", "source")})
 
 
+#: The type of a column of tokens.
+TOKEN_IDS = pa.list_(pa.uint32())
 #: Where the columns of a shard are: full column name -> path of the sidecar. Document columns are in the shard itself.
 Sidecars = Mapping[str, str]
 
@@ -151,12 +153,22 @@ def sidecar_schema(columns: pa.Schema) -> pa.Schema:
 def sidecar_writer(path: Any, columns: pa.Schema) -> pq.ParquetWriter:
     """A writer with the one set of options that all sidecars share; equal rows give equal bytes.
 
-    LZ4, as shards: sidecars are read by many later steps, and where most bytes are hashes nothing packs them.
+    LZ4, as shards: sidecars are read by many later steps, and where most bytes are hashes nothing packs them. Ids of tokens
+    are small numbers in four bytes each: split by byte and with zstd they take two thirds of what LZ4 makes of them, and
+    no more time.
     """
+    tokens = [f"{c.name}.list.element" for c in columns if c.type == TOKEN_IDS]
+    schema = sidecar_schema(columns)
     return pq.ParquetWriter(
         path,
-        sidecar_schema(columns),
-        compression="lz4",
+        schema,
+        compression=dict.fromkeys(_leaves(schema), "lz4") | dict.fromkeys(tokens, "zstd") if tokens else "lz4",
         use_dictionary=False,
         write_statistics=False,
+        column_encoding=dict.fromkeys(tokens, "BYTE_STREAM_SPLIT") or None,
     )
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Parquet's names of the columns."""
+    return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]

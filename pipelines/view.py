@@ -78,6 +78,11 @@ class RunView:
         return self.plan.text
 
     @property
+    def tokens(self) -> str | None:
+        """The column that counts the tokens of what leaves, where there is one."""
+        return self.plan.tokens
+
+    @property
     def policy(self) -> BoundPolicy:
         """The rules as bound to this run's columns."""
         return self.plan.policy

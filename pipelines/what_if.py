@@ -71,6 +71,10 @@ class View(Protocol):
         """Every column by full name."""
 
     @property
+    def tokens(self) -> str | None:
+        """The column that counts the tokens of what leaves, where there is one."""
+
+    @property
     def policy(self) -> BoundPolicy:
         """The run's policy."""
 
@@ -288,7 +292,7 @@ def _candidates(
 
 
 def _totals(view: View, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
-    tokens = _tokens(view.fields)
+    tokens = view.tokens
     sums = {True: Counter[str](), False: Counter[str]()}
     moved = Counter[str]()
     for start, shard in _starts(view):
@@ -315,12 +319,6 @@ def _totals(view: View, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], dict[s
 
 def _sum(values: pa.ChunkedArray, mask: NDArray[np.bool_]) -> int:
     return int(pc.sum(values.filter(pa.array(mask))).as_py() or 0)
-
-
-def _tokens(fields: Mapping[str, pa.Field]) -> str | None:
-    """The column that counts tokens, when there is exactly one."""
-    found = [name for name, field in fields.items() if (field.metadata or {}).get(b"unit") == b"tokens"]
-    return found[0] if len(found) == 1 else None
 
 
 def _written(value: Any) -> str:

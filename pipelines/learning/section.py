@@ -41,6 +41,10 @@ class LearnRequest(BaseModel):
         """The paths that are learned from, by role; what they hold decides whether anything is to be fitted."""
         raise NotImplementedError
 
+    def files(self) -> dict[str, str]:
+        """Single files that are read beside the texts, by field: their content decides too, not where they are."""
+        return {}
+
     def learn(self, store: Store, name: str, options: "Options", watch: Watch) -> Artifact:
         """Fit it, and keep it under the name."""
         raise NotImplementedError
@@ -64,6 +68,10 @@ class NgramRequest(LearnRequest):
     def texts(self) -> dict[str, tuple[str, ...]]:
         """See `LearnRequest`."""
         return {"text": self.text, "held_out": self.held_out}
+
+    def files(self) -> dict[str, str]:
+        """See `LearnRequest`."""
+        return {} if self.pieces is None else {"pieces": self.pieces}
 
     def learn(self, store: Store, name: str, options: "Options", watch: Watch) -> Artifact:
         """See `LearnRequest`."""
@@ -156,14 +164,44 @@ class FrequenciesRequest(LearnRequest):
         )
 
 
+class TokenizerRequest(LearnRequest):
+    """A tokenizer for the stage `tokens`: `vocab` entries learned from `text`, or a `file`."""
+
+    kind: Literal["tokenizer"] = "tokenizer"
+    text: Paths = ()
+    vocab: int | None = None
+    file: str | None = None
+    end_of_text: str | None = None
+    sample_bytes: int = Field(default=1_000_000_000, ge=1)
+    seed: int = 0
+    source: Kind = None
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """See `LearnRequest`."""
+        return {"text": self.text}
+
+    def files(self) -> dict[str, str]:
+        """See `LearnRequest`."""
+        return {} if self.file is None else {"file": self.file}
+
+    def learn(self, store: Store, name: str, options: "Options", watch: Watch) -> Artifact:
+        """See `LearnRequest`."""
+        from pipelines.learning.tokenizer import Learning, learn_tokenizer  # noqa: PLC0415 - learners load what they use
+
+        file = None if self.file is None else Path(self.file)
+        learning = Learning(self.text, self.vocab, file, self.end_of_text, self.sample_bytes, self.seed, self.source)
+        return learn_tokenizer(store, name, learning, options=options, watch=watch)
+
+
 KINDS: Mapping[str, type[LearnRequest]] = {
     "ngram": NgramRequest,
     "quality": QualityRequest,
     "importance": ImportanceRequest,
     "frequencies": FrequenciesRequest,
+    "tokenizer": TokenizerRequest,
 }
 #: Fields that hold paths.
-_PATHS = ("text", "held_out", "labels", "positive", "negative", "target", "raw", "pieces")
+_PATHS = ("text", "held_out", "labels", "positive", "negative", "target", "raw", "pieces", "file")
 
 
 def learn_requests(given: Any, base: Path) -> dict[str, LearnRequest]:
@@ -214,9 +252,9 @@ def run_learners(requests: Mapping[str, LearnRequest], store: Store, options: "O
         with engine_of(options, watch) as engine:
             kind = getattr(request, "source", None)
             found = {r: gather(store, p, engine, watch, kind=kind) for r, p in request.texts().items() if p}
-        fields = request.model_dump(mode="json", exclude={*request.texts(), "pieces"})
+        fields = request.model_dump(mode="json", exclude={*request.texts(), "pieces", "file"})
         content = {role: texts.json()["content"] for role, texts in found.items()}
-        asked = key({"request": fields, "content": content, "tamis": version("tamis"), "pieces": _pieces(request)})
+        asked = key({"request": fields, "content": content, "tamis": version("tamis"), **_contents(request)})
         path = f"artifacts/{name}/requests/{asked}.json"
         known = store.find_json(path)
         if known is not None:
@@ -228,8 +266,16 @@ def run_learners(requests: Mapping[str, LearnRequest], store: Store, options: "O
         watch.say(f"learn {name}: {fitted.id}")
 
 
-def _pieces(request: LearnRequest) -> str | None:
-    from stages.fingerprint import file_digest  # noqa: PLC0415 - for models of pieces alone
+def _contents(request: LearnRequest) -> dict[str, str | None]:
+    """The hashes of the files that a request names."""
+    from stages.fingerprint import file_digest  # noqa: PLC0415 - for the few that name files
 
-    pieces = getattr(request, "pieces", None)
-    return None if pieces is None else file_digest(Path(pieces))
+    found: dict[str, str | None] = {"pieces": None}
+    for field, path in request.files().items():
+        try:
+            found[field] = file_digest(Path(path))
+        except OSError as error:
+            raise SpecError(
+                f"the file {path!r} of a learner cannot be read ({error}); name another", path=path
+            ) from error
+    return found

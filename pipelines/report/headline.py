@@ -11,9 +11,11 @@ def headline(report: dict[str, Any]) -> list[str]:
     into, out = total["documents_in"], total["exported"]
     if not into:
         return ["No documents went in."]
+    known = total.get("tokens_exported")
+    tokens = "" if known is None else f", {count(known)} tokens"
     stayed = (
         f"Of {count(into)} documents, {count(out)} stayed ({share(out, into)}): "
-        f"{size(total['bytes_exported'])} of text out of {size(total['bytes_in'])}."
+        f"{size(total['bytes_exported'])} of text out of {size(total['bytes_in'])}{tokens}."
     )
     sentences = [stayed]
     reasons = sorted(report["reasons"], key=lambda r: (-r["documents"], r["reason"]))

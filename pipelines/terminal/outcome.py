@@ -52,6 +52,8 @@ def _fates(total: Mapping[str, Any]) -> RenderableType:
         n = total[name]
         text = size(total["bytes_exported"]) if name == "exported" else ""
         made.add_row(Text(name, style), count(n), Bar([(n, style)], into, 32), share(n, into), text)
+    if total.get("tokens_exported") is not None:
+        made.add_row("", "", "", "", f"{count(total['tokens_exported'])} tokens")
     return made
 
 

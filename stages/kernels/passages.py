@@ -234,7 +234,7 @@ def passages(sets: list[list[str]], ngram: int, least: int, folding: Folding) ->
 @kernel()
 def _find_all(
     data: Any, texts: Any, block: Any, content: Any, hashes: Any, offsets: Any, sizes: Any, slots: Any, lengths: Any,
-    bits: Any, parts: Any, multiples: Any,
+    bits: Any, parts: Any, multiples: Any, all_of_them: Any,
 ) -> Any:  # fmt: skip
     address, t, ngram = data.ctypes.data, block.ctypes.data, lengths[0]
     room = CHUNK + ngram + 2
@@ -243,6 +243,7 @@ def _find_all(
     grams = np.empty((lengths.shape[0], room), np.uint64)
     documents = texts.shape[0] - 1
     out = np.zeros((5, documents), np.int64)
+    owners, met, n = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64), np.int64(0)
     for d in range(documents):
         i, hi, state = np.int64(texts[d]), np.int64(texts[d + 1]), np.int64(SEPARATOR)
         used, have, hashed, total, going = np.int64(0), np.int64(0), np.int64(0), np.int64(0), True
@@ -274,6 +275,12 @@ def _find_all(
                         out[2, d] += 1
                         if out[3, d] < 0:
                             out[3, d], out[4, d] = e, places[k] - texts[d]
+                        if all_of_them:
+                            if n == met.shape[0]:
+                                owners = _grown(owners, n, np.empty(2 * n, np.int64))
+                                met = _grown(met, n, np.empty(2 * n, np.int64))
+                            owners[n], met[n] = d, e
+                            n += 1
             base = starts[count]
             for k in range(count, have + 1):
                 starts[k - count], places[k - count], tokens[k - count] = starts[k] - base, places[k], tokens[k]
@@ -283,26 +290,37 @@ def _find_all(
             if 2 * used > words.shape[0]:  # else what is kept would be moved for every few bytes that are read
                 words = _grown(words, used, np.empty(2 * words.shape[0], np.uint8))
         out[0, d] = max(total - ngram + 1, 0)
-    return out
+    return out, owners[:n], met[:n]
 
 
 def find(texts: pa.Array, sought: Passages, folding: Folding) -> Found:
     """Where the texts hold what is sought. Memory: a constant, and an n-gram of the longest words."""
+    return Found(*_run(texts, sought, folding, all_of_them=False)[0])
+
+
+def occurrences(
+    texts: pa.Array, sought: Passages, folding: Folding
+) -> tuple[Found, NDArray[np.int64], NDArray[np.int64]]:
+    """As `find`, with every occurrence in order: the text (K) and the number of the stretch (K). Memory: 16 bytes each."""
+    counts, owners, met = _run(texts, sought, folding, all_of_them=True)
+    return Found(*counts), owners, met
+
+
+def _run(texts: pa.Array, sought: Passages, folding: Folding, *, all_of_them: bool) -> Any:
     data, offsets = buffers(texts)
     s = sought
-    return Found(
-        *_find_all(
-            data,
-            offsets,
-            table(folding),
-            s.content,
-            s.hashes,
-            s.offsets,
-            s.sizes,
-            s.slots,
-            s.lengths,
-            s.bits,
-            s.parts,
-            s.multiples,
-        )
+    return _find_all(
+        data,
+        offsets,
+        table(folding),
+        s.content,
+        s.hashes,
+        s.offsets,
+        s.sizes,
+        s.slots,
+        s.lengths,
+        s.bits,
+        s.parts,
+        s.multiples,
+        all_of_them,
     )

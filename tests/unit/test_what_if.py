@@ -21,7 +21,7 @@ FIELDS = {
     "lang.known": pa.field("lang.known", pa.bool_()),
     "copies.cluster": pa.field("copies.cluster", pa.string()),
     "near.cluster": pa.field("near.cluster", pa.string()),
-    "tokens.count": pa.field("tokens.count", pa.int64(), metadata={"unit": "tokens"}),
+    "tokens.count": pa.field("tokens.count", pa.int32()),
     "verdict.keep": pa.field("verdict.keep", pa.bool_()),
     "verdict.fate": pa.field("verdict.fate", pa.string()),
     "verdict.reasons": pa.field("verdict.reasons", pa.list_(pa.string())),
@@ -55,6 +55,7 @@ class Rows:
     cuts: Sequence[int] = (3, 4)
     fields: Mapping[str, pa.Field] = field(default_factory=lambda: FIELDS)
     run: str = "run-1"
+    tokens: str | None = "tokens.count"
     keep: Sequence[Mapping[str, Any]] = tuple(KEEP)
     resolved: Thresholds | None = None
 
@@ -195,7 +196,7 @@ def test_a_replaced_percentile_keeps_its_groups_and_a_number_needs_none() -> Non
 
 
 def test_tokens_are_unknown_without_a_column_of_tokens() -> None:
-    view = Rows(judged([document()], 3, None), fields={n: f for n, f in FIELDS.items() if n != "tokens.count"})
+    view = Rows(judged([document()], 3, None), tokens=None)
 
     assert what_if(view, [])["before"] == {
         "documents": 1, "bytes": 10, "tokens": None, "rejected": 0,
