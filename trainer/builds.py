@@ -51,10 +51,15 @@ def hugging_face_from(folder: Path, adapters: LoraSettings | None = None) -> Bui
 
     def build(job: Job) -> Built:
         model = HuggingFace.load(folder)
-        if model.vocabulary != job.model.vocabulary:
+        if model.settings.vocabulary != job.model.vocabulary:
             raise SpecError(
-                f"the model in {folder} has a vocabulary of {model.vocabulary}, and the job's is {job.model.vocabulary};"
+                f"the model in {folder} has a vocabulary of {model.settings.vocabulary}, and the job's is {job.model.vocabulary};"
                 " tokenize with the model's own tokenizer, and give the job its vocabulary"
+            )
+        if model.settings.context < job.model.context:
+            raise SpecError(
+                f"the model in {folder} was made for {model.settings.context} tokens, and the job's context is"
+                f" {job.model.context}; give the job that context or less"
             )
         digest = xxhash.xxh3_128()
         for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors"), *folder.glob("*.bin")]):

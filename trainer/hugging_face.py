@@ -1,7 +1,7 @@
 """A causal language model of `transformers` behind the interface of our decoder: packed documents that do not see each other."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,15 @@ from trainer.fused import cross_entropy
 
 #: Attention of transformers that takes a mask of four dimensions as it is.
 MASKED = ("eager", "sdpa")
+#: Settings of models that change logits after the output layer.
+RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class Limits(NamedTuple):
+    """Vocabulary and context of a model, as our decoder's settings have them."""
+
+    vocabulary: int
+    context: int
 
 
 class HuggingFace(nn.Module):
@@ -57,27 +66,48 @@ class HuggingFace(nn.Module):
         return cls(model)
 
     @property
-    def vocabulary(self) -> int:
-        """How many token ids the model knows."""
-        return int(cast("Any", self.model).get_input_embeddings().num_embeddings)
+    def settings(self) -> Limits:
+        """What the model can read."""
+        inner = cast("Any", self.model)
+        return Limits(inner.get_input_embeddings().num_embeddings, inner.config.max_position_embeddings)
+
+    @property
+    def head(self) -> nn.Module:
+        """The output layer."""
+        return cast("nn.Module", cast("Any", self.model).get_output_embeddings())
 
     def forward(self, tokens_BT: Tensor, starts_BT: Tensor) -> Tensor:
         """Logits of the next token, [B, T, V]."""
-        documents = Documents.of(starts_BT)
-        return cast(
-            "Tensor",
-            self.model(
-                input_ids=tokens_BT,
-                position_ids=documents.positions_BT,
-                attention_mask=self._mask(documents.starts_BT),
-                use_cache=False,
-            ).logits,
-        )
+        return cast("Tensor", self.model(**self._inputs(tokens_BT, starts_BT)).logits)
+
+    def hidden(self, tokens_BT: Tensor, starts_BT: Tensor) -> Tensor:
+        """What the head reads, [B, T, W].
+
+        Raises:
+            SpecError: the model changes the head's output, so that these two halves are not the whole.
+        """
+        inner = cast("Any", self.model)
+        changed = [name for name in RESCALED if getattr(inner.config, name, None) not in {None, 1}]
+        if changed:
+            raise SpecError(
+                f"this model changes its logits after the output layer ({changed[0]}), and is evaluated by that layer alone;"
+                " use a model without"
+            )
+        return cast("Tensor", inner.base_model(**self._inputs(tokens_BT, starts_BT)).last_hidden_state)
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, starts_BT: Tensor) -> Tensor:
         """The negative log-likelihood of each target in nats, [B, T], in 32 bits or more."""
         logits_BTV = self.forward(tokens_BT, starts_BT)
         return cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten()).view(targets_BT.shape)
+
+    def _inputs(self, tokens_BT: Tensor, starts_BT: Tensor) -> dict[str, Any]:
+        documents = Documents.of(starts_BT)
+        return {
+            "input_ids": tokens_BT,
+            "position_ids": documents.positions_BT,
+            "attention_mask": self._mask(documents.starts_BT),
+            "use_cache": False,
+        }
 
     def _mask(self, starts_BT: Tensor) -> Tensor:
         """What each token may see, [B, 1, T, T]: booleans for SDPA, 0 and the lowest number for eager attention."""

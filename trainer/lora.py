@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from stages.errors import StorageError
 from trainer.adapters import LoraSettings
-from trainer.hugging_face import HuggingFace
+from trainer.hugging_face import HuggingFace, Limits
 from trainer.model import Decoder, RMSNorm
+from trainer.settings import ModelSettings
 
 Base = Decoder | HuggingFace
 
@@ -40,6 +41,20 @@ class Adapted(nn.Module):
     def base(self) -> Base:
         """The model whose layers were wrapped, in place."""
         return self._base[0]
+
+    @property
+    def settings(self) -> ModelSettings | Limits:
+        """The base's: vocabulary and context at least."""
+        return self.base.settings
+
+    @property
+    def head(self) -> nn.Module:
+        """The output layer."""
+        return self.base.head
+
+    def hidden(self, tokens_BT: Tensor, starts_BT: Tensor) -> Tensor:
+        """What the head reads, [B, T, W]."""
+        return self.base.hidden(tokens_BT, starts_BT)
 
     def forward(self, tokens_BT: Tensor, starts_BT: Tensor) -> Tensor:
         """Logits of the next token, [B, T, V]."""

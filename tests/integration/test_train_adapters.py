@@ -88,6 +88,8 @@ def test_another_base_is_refused(base, llama, tmp_path):
         train(make_job(tmp_path, model=MODEL.model_copy(update={"layers": 3})), build=decoder_from(base))
     with pytest.raises(SpecError, match="has a vocabulary of 64, and the job's is 65"):
         train(make_job(tmp_path, model=MODEL.model_copy(update={"vocabulary": 65})), build=hugging_face_from(llama))
+    with pytest.raises(SpecError, match="was made for 64 tokens"):
+        train(make_job(tmp_path, model=MODEL.model_copy(update={"context": 65})), build=hugging_face_from(llama))
     job = make_job(tmp_path, stop_after=2)
     outcome = train(job, build=decoder_from(base, LORA))
     with pytest.raises(SpecError, match="is a checkpoint of another model"):

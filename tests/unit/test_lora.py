@@ -208,14 +208,27 @@ def test_a_hugging_face_model_is_pretrained_further_from_its_folder(tmp_path):
     llama().model.save_pretrained(tmp_path)
     model = HuggingFace.load(tmp_path)
 
-    assert model.vocabulary == 61
+    assert model.settings == (61, 64)
     nats = model.loss(*batch())
     assert (nats.shape, nats.dtype) == ((3, 32), torch.float32)
     losses = train(model)
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("base", BASES)
+def test_the_head_of_the_hidden_state_gives_the_logits(base):
+    for model in (BASES[base](), adapt(BASES[base](), LoraSettings(rank=4, embeddings=True), seed=1)):
+        tokens, _, starts = batch()
+        with torch.no_grad():
+            assert torch.equal(model.head(model.hidden(tokens, starts)), model(tokens, starts))
+        assert (model.settings.vocabulary, model.settings.context) == (61, 32 if base == "decoder" else 64)
+
+
 def test_models_that_cannot_be_used_are_refused(tmp_path):
+    capped = llama()
+    capped.model.config.final_logit_softcapping = 30.0
+    with pytest.raises(SpecError, match="changes its logits after the output layer"):
+        capped.hidden(batch()[0], batch()[2])
     with pytest.raises(SpecError, match="holds no causal language model"):
         HuggingFace.load(tmp_path)
     with pytest.raises(SpecError, match="kept apart by a mask"):
