@@ -76,19 +76,20 @@ def coverage(replays: int) -> None:
                 Design(arms=arms, seeds=seeds, documents=200), replace(base, correlation=correlation), replays
             )
             name = f"{kind}, {arms} arms, {seeds} seeds, correlation {correlation}"
-            figure(f"multiplier held by its interval: {name}", 100 * found[0], "%", ">= 91 %", found[0] >= 0.91)
-            figure(f"difference held by its interval: {name}", 100 * found[1], "%", ">= 91 %", found[1] >= 0.91)
+            figure(f"multiplier held by its interval: {name}", 100 * found[0], "%", ">= 88 %", found[0] >= 0.88)
+            figure(f"difference held by its interval: {name}", 100 * found[1], "%", ">= 92 %", found[1] >= 0.92)
             figure(f"difference held, plain bootstrap: {name}", 100 * found[2], "%")
 
 
-def same_arms() -> None:
+def same_arms(replays: int) -> None:
     for sd, seeds in CURVE:
         for correlation in (0.0, 0.5):
             design, model = Design(seeds=seeds), NoiseModel(seed_sd=sd, correlation=correlation)
             name = f"sd {sd}, {seeds} seeds, correlation {correlation}"
-            same = replay_same(design, model, multiplier=1.0, seed=1)
-            figure(f"A/A declared different of 200: {name}", same, "replays", "<= 16", same <= 16)
-            found = replay_same(design, model, multiplier=1.05, seed=2) / 2
+            same = replay_same(design, model, multiplier=1.0, seed=1, replays=replays)
+            bar = int(0.08 * replays)
+            figure(f"A/A declared different of {replays}: {name}", same, "replays", f"<= {bar}", same <= bar)
+            found = replay_same(design, model, multiplier=1.05, seed=2, replays=replays) * 100 / replays
             enough = sd < 0.002 or seeds > 3
             figure(f"5 % tokens found: {name}", found, "%", *((">= 90 %", found >= 90) if enough else ()))
 
@@ -172,4 +173,4 @@ if __name__ == "__main__":
     decisions()
     coverage(100 if quick else 1000)
     stopping(200 if quick else 2000)
-    same_arms()
+    same_arms(50 if quick else 200)

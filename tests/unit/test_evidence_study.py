@@ -219,7 +219,7 @@ def test_any_losses_give_plain_json_without_a_crash(runs, documents, noise, lost
         pool_tokens_A=source.choice([0.0, 1e6, 1e9], arms),
     )
     found = study(
-        losses, baseline="arm 0", seed=1, resamples=20, control=losses.arms[-1], without={losses.arms[-1]: "step"}
+        losses, baseline="arm 0", seed=1, resamples=80, control=losses.arms[-1], without={losses.arms[-1]: "step"}
     )
 
     clean(found)
@@ -305,8 +305,12 @@ def test_a_baseline_alone_is_a_study_of_nothing() -> None:
 def test_what_is_no_arm_is_refused() -> None:
     losses = simulate({"base": 1.0, "arm": 1.1}, seed=1)
     for wrong in ({"baseline": "bse"}, {"control": "rnd"}, {"without": {"arm without x": "x"}}, {"resamples": 0}):
-        with pytest.raises(ValueError, match=r"no arms of these losses|at least 1"):
-            study(losses, **({"baseline": "base", "seed": 1, "resamples": 10} | wrong))
+        with pytest.raises(
+            ValueError, match=r"no arms of these losses|0 resamples cannot decide 1 arms; use at least 39"
+        ):
+            study(losses, **({"baseline": "base", "seed": 1, "resamples": 50} | wrong))
+    with pytest.raises(ValueError, match="confidence lies between"):
+        study(losses, baseline="base", seed=1, confidence=1.0)
     with pytest.raises(ValueError, match="no bytes"):
         study(losses.only(np.zeros(200, bool)), baseline="base", seed=1)
 

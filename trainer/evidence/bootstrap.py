@@ -121,15 +121,15 @@ class SeedNoise:
         """Sd of one run's own deviation by budget (of what differs between paired arms, where paired)."""
         return np.asarray(np.sqrt((self.rows_NB**2).sum(axis=0) / self.degrees))
 
-    def draw(self, resamples: int, source: np.random.Generator) -> Floats:
-        """Deviations of the means of two arms, [R, 2, B]; every second one mirrors the one before."""
+    def draw(self, resamples: int, source: np.random.Generator, arms: int = 2) -> Floats:
+        """Deviations of the means of so many arms, [R, arms, B]; every second one mirrors the one before."""
         half = (resamples + 1) // 2
         wide = np.sqrt(self.degrees / source.chisquare(self.degrees, half))[:, None, None]
-        own = source.normal(size=(half, 2, len(self.rows_NB))) @ self.rows_NB / np.sqrt(self.degrees * self.seeds)
+        own = source.normal(size=(half, arms, len(self.rows_NB))) @ self.rows_NB / np.sqrt(self.degrees * self.seeds)
         if self.shared_SB is not None:
             freedom = self.seeds * (self.seeds - 1)
             own = own + source.normal(size=(half, 1, self.seeds)) @ self.shared_SB / np.sqrt(freedom)
-        return np.stack([wide * own, -wide * own], axis=1).reshape(2 * half, 2, -1)[:resamples]
+        return np.stack([wide * own, -wide * own], axis=1).reshape(2 * half, arms, -1)[:resamples]
 
 
 def seed_noise(bpb_ASB: Floats, chosen: Pair) -> SeedNoise:

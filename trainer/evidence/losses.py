@@ -79,6 +79,24 @@ class Losses:
             self.pool_tokens_A,
         )
 
+    def up_to(self, budgets: int) -> Self:
+        """The same runs at the first so many budgets."""
+        return type(self)(
+            self.arms,
+            self.seeds,
+            self.budgets[:budgets],
+            self.domains,
+            self.nats_ASBD[:, :, :budgets],
+            self.tokens_ASB[:, :, :budgets],
+            self.flops_ASB[:, :, :budgets],
+            self.bytes_D,
+            self.domain_D,
+            self.hit_AD,
+            self.curation_flops_A,
+            self.tokens_D,
+            self.pool_tokens_A,
+        )
+
     def bits_per_byte(self) -> Floats:
         """The panel's bits per byte of each endpoint, [A, S, B]: all nats over ln 2 times all bytes."""
         found: Floats = self.nats_ASBD.sum(axis=-1) / (np.log(2) * self.bytes_D.sum())

@@ -8,6 +8,17 @@ deviations of seeds carry over to the end, is below 10 % (predictive power; Spie
 *Never on level alone*: an arm with an order (curriculum) or with repeated data can lead early and lose late or the
 reverse, so no look decides it, and it keeps the study going.
 *One stop for all*: runs stop together, when every arm is decided or given up, so that all losses stay comparable.
+
+Measured with one arm, looks at 25, 50, 75 and 100 %, published noise, 1,000 studies (`tests/benchmarks/bench_evidence.py`):
+identical data is called different in 2.6 % of studies (nominal 5 %), and a gain is found, with looks against without them,
+and tokens of the largest budget saved:
+
+    sd in nats, seeds   gain 0         2 % tokens               5 % tokens                13 % tokens
+    .0013, 3            68 % saved     35 against 57 %, 49 %    97 against 100 %, 67 %    100 against 100 %, 75 %
+    .0021, 3            68 % saved     14 against 28 %, 58 %    68 against  89 %, 49 %    100 against 100 %, 75 %
+    .0021, 5            61 % saved     33 against 50 %, 46 %    98 against 100 %, 69 %    100 against 100 %, 75 %
+
+So looks are for effects well above the noise; a gain near it needs the whole budget.
 """
 
 from collections.abc import Sequence

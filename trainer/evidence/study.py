@@ -57,6 +57,7 @@ the baseline needs over tokens that the arm needs for the same loss (above 1: th
     }
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,10 +101,11 @@ def study(
     out, with the name of the step; they are compared with the first arm that is neither baseline, control nor such an arm.
 
     Raises:
-        ValueError: baseline, control or an arm of `without` is no arm of the losses; no resamples; no documents.
+        ValueError: baseline, control or an arm of `without` is no arm of the losses; resamples are too few for any p value
+            to pass Holm's correction; the panel has no bytes.
     """
     without = dict(without or {})
-    _check(losses, [baseline, *([control] if control else []), *without], resamples)
+    _check(losses, [baseline, *([control] if control else []), *without], resamples, confidence)
     panel = resample_documents(losses, seed=seed, resamples=resamples)
     names = [a for a in losses.arms if a != baseline]
     settings = {"seed": seed, "confidence": confidence}
@@ -131,12 +133,15 @@ def study(
     }
 
 
-def _check(losses: Losses, named: list[str], resamples: int) -> None:
+def _check(losses: Losses, named: list[str], resamples: int, confidence: float) -> None:
     unknown = sorted(set(named) - set(losses.arms))
     if unknown:
         raise ValueError(f"{unknown} are no arms of these losses, which have {list(losses.arms)}")
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1 and are {resamples}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence lies between 0 and 1 and is {confidence}")
+    least = max(1, math.ceil(2 * (len(losses.arms) - 1) / (1 - confidence)) - 1)
+    if resamples < least:
+        raise ValueError(f"{resamples} resamples cannot decide {len(losses.arms) - 1} arms; use at least {least}")
     if not len(losses.bytes_D) or not losses.bytes_D.sum() > 0:
         raise ValueError("the panel has no bytes, so there is no loss per byte to compare")
 
