@@ -205,7 +205,7 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
         str | None,
         typer.Option(
             "--columns",
-            help="Full names of the columns to write, such as doc_id,text,tokens.ids (not for all formats).",
+            help="Columns to write, such as doc_id,text,tokens.ids.",
         ),
     ] = None,
     changes: Annotated[
@@ -222,14 +222,17 @@ def export(  # noqa: PLR0913, PLR0917 - options of one command
 ) -> None:
     """Write a run's curated documents in final order to a folder, with manifest, checksums, card and metadata.
 
-    parquet and jsonl hold documents, and token ids when --columns names them. litdata (litdata.StreamingDataset with
-    TokensLoader), mds (MosaicML streaming, LLM Foundry) and megatron (.bin and .idx: Megatron-Core, GPT-NeoX) hold the
-    token ids of a run with a step of kind tokens, each document followed by the end-of-text token unless
-    --set end_of_text=false, in 16 bits where the vocabulary fits; mds takes --columns beside them. webdataset holds
-    documents and, where the run has them, their tokens. tokenizer.json lies beside the data, and README.md says how to
-    load it. `tamis stages litdata` lists the fields that --set knows.
+    parquet, jsonl: documents; token ids too when --columns names tokens.ids.
+    webdataset: documents and, where the run has them, their token ids.
+    litdata, megatron, mds: the token ids of a run that has a step of kind
+    tokens; mds takes --columns beside them.
 
-    Example: [bold]tamis export web-en --format litdata --out ./tokens[/bold]
+    An end-of-text token follows each document unless --set end_of_text=false,
+    ids have 16 bits where the vocabulary fits, and tokenizer.json lies beside
+    the data. README.md there shows how to load it. The fields that --set knows:
+    tamis stages megatron.
+
+    Example: [bold]tamis export web-en --format megatron --out ./tokens[/bold]
     """
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 

@@ -71,20 +71,21 @@ def _mds(names: Sequence[str]) -> str:
 def _megatron(names: Sequence[str]) -> str:
     prefixes = [name.removesuffix(".bin") for name in names if name.endswith(".bin")]
     shown = " ".join(prefixes[:_SHOWN]) + (" ..." if len(prefixes) > _SHOWN else "")
-    return (
-        f"```sh\n# {count(len(prefixes))} {'pair' if len(prefixes) == 1 else 'pairs'} of .bin and .idx, each weighed by its "
-        f"size\n--data-path {shown} --tokenizer-type HuggingFaceTokenizer --tokenizer-model .\n```\n\n"
-        + _python(
-            "from megatron.core.datasets.indexed_dataset import IndexedDataset",
-            "",
-            f'documents = IndexedDataset("{prefixes[0] if prefixes else "part-00000"}")',
-        )
+    files = (
+        "a pair of files"
+        if len(prefixes) == 1
+        else f"{count(len(prefixes))} pairs of files, each drawn from by its size"
+    )
+    return f"Megatron-LM and GPT-NeoX take {files}:\n\n```sh\n--data-path {shown}\n```\n\nIn Python:\n\n" + _python(
+        "from megatron.core.datasets.indexed_dataset import IndexedDataset",
+        "",
+        f'documents = IndexedDataset("{prefixes[0]}")',
     )
 
 
 def _webdataset(names: Sequence[str]) -> str:
     tars = [name for name in names if name.endswith(".tar")]
-    last = tars[-1].removeprefix("part-").removesuffix(".tar") if tars else "00000"
+    last = tars[-1].removeprefix("part-").removesuffix(".tar")
     pattern = f"part-{{00000..{last}}}.tar" if len(tars) > 1 else "part-00000.tar"
     return _python(
         "import webdataset",

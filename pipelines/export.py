@@ -114,8 +114,8 @@ def export_to(
 def _asked(view: RunView, format: str, settings: Mapping[str, Any]) -> tuple[Sink, int]:  # noqa: A002 - the command's own word
     """The sink of a format with these settings, and the bytes of text in a file."""
     base = view.spec.raw.get("write") or {} if format == view.spec.sink.kind else {}
-    fields = {n: v for n, v in base.items() if n != "text"} | {"shard_bytes": view.spec.write.shard_bytes} | settings
-    write, sink = write_section({**fields, "kind": format}, "--format")
+    fields = {"shard_bytes": view.spec.write.shard_bytes, **base, **settings, "kind": format}
+    write, sink = write_section(fields, "--format")
     return sink, write.shard_bytes
 
 

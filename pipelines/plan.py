@@ -124,6 +124,14 @@ class Plan:
             found |= step.columns()
         return found
 
+    def columns(self, sink: Sink) -> Columns:
+        """What an export by that sink reads of a document.
+
+        Raises:
+            SpecError: the sink needs or names a column that there is not, or cannot write one.
+        """
+        return Columns.of(sink, self.fields(), {s.name: s.stage for s in self.steps}, self.text)
+
     @property
     def tokens(self) -> str | None:
         """The column that counts the tokens of the text that leaves: the one that `select` counts, or the only one.
@@ -135,14 +143,6 @@ class Plan:
         if counted in found:
             return str(counted)
         return found[0] if len(found) == 1 else None
-
-    def columns(self, sink: Sink) -> Columns:
-        """What an export by that sink reads of a document.
-
-        Raises:
-            SpecError: the sink needs or names a column that there is not, or cannot write one.
-        """
-        return Columns.of(sink, self.fields(), {s.name: s.stage for s in self.steps}, self.text)
 
     def source_folder(self, name: str) -> str:
         """Where the document shards of a source live."""

@@ -33,7 +33,7 @@ KIND = "tokenizer"
 FILE = "tokenizer.json"
 #: What the special token between documents is called where this package makes one.
 END_OF_TEXT = "<|endoftext|>"
-#: Bytes of text that the library is given at once: it holds about a hundred times as many.
+#: Bytes of text that the library is given at once: it holds some 150 times as many.
 TOGETHER = 1 << 20
 #: Pieces and bytes of pieces that are remembered at most, before all is forgotten; slots of their table.
 PIECES, PIECE_BYTES = 1 << 19, 1 << 25

@@ -46,8 +46,10 @@ class HuggingFace(nn.Module):
         """
         try:
             from transformers import AutoModelForCausalLM  # noqa: PLC0415 - costs seconds, and only these models need it
+            from transformers.utils import logging  # noqa: PLC0415 - the same
         except ModuleNotFoundError as error:
             raise SpecError("Hugging Face models need transformers; run: pip install transformers") from error
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the terminal shows training
         try:
             model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa")
         except (OSError, ValueError) as error:

@@ -122,23 +122,23 @@ def trainable_parameters(model: nn.Module) -> int:
 
 def linear_layers(model: Base) -> list[str]:
     """Names of all linear layers but the output layer."""
-    _, head = _ends(model)
+    _, head = ends(model)
     return [name for name, part in _inner(model).named_modules() if isinstance(part, nn.Linear) and part is not head]
 
 
 def is_tied(model: Base) -> bool:
     """Whether the output layer has the weights of the embedding."""
-    embedding, head = _ends(model)
+    embedding, head = ends(model)
     return head.weight is embedding.weight
 
 
 def _tie(model: Base) -> None:
     """Give the output layer the embedding's weights, also where peft made a trained copy of each."""
-    embedding, head = (getattr(part, "modules_to_save", {"default": part})["default"] for part in _ends(model))
+    embedding, head = (getattr(part, "modules_to_save", {"default": part})["default"] for part in ends(model))
     head.weight = embedding.weight
 
 
-def _ends(model: Base) -> tuple[Any, Any]:
+def ends(model: Base) -> tuple[Any, Any]:
     """The embedding and the output layer."""
     if isinstance(model, Decoder):
         return model.embedding, model.head
@@ -152,12 +152,12 @@ def _inner(model: Base) -> nn.Module:
 
 def _configuration(model: Base, settings: LoraSettings) -> peft.LoraConfig:
     trained = []
-    embedding, head = _ends(model)
+    embedding, head = ends(model)
     tied = is_tied(model) and settings.embeddings
-    ends = (embedding, head) if tied and isinstance(model, Decoder) else (embedding,)
+    kept = (embedding, head) if tied and isinstance(model, Decoder) else (embedding,)
     for name, part in _inner(model).named_modules():
         is_norm = isinstance(part, RMSNorm) or type(part).__name__.endswith(("RMSNorm", "LayerNorm"))
-        if (settings.norms and is_norm) or (settings.embeddings and part in ends):
+        if (settings.norms and is_norm) or (settings.embeddings and part in kept):
             trained.append(name)
     return peft.LoraConfig(
         r=settings.rank,

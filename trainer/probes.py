@@ -16,7 +16,7 @@ Source: CORRECT_PROB and its kin: DataDecide, arXiv:2504.11393. Blanks at a prom
 as lm-eval does, since a token holds the blank before its word; bytes of an answer count them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from stages.errors import DataError
+from stages.errors import DataError, SpecError
 from stages.sources.decompress import Flaw, plain
 from trainer.windows import Sequences
 
@@ -229,6 +229,14 @@ def continued(encode: Encode, prompts: Sequence[str], choices: Sequence[str]) ->
     return Sequences(ids, offsets, before.astype(np.int64))
 
 
-def summaries(answers: Sequence[Answers]) -> Mapping[str, dict[str, Any]]:
-    """The figures of several probes by name."""
-    return {one.probe.name: one.summary() for one in answers}
+def ask_all(scorer: "Scorer", probes: Sequence[Probe], encode: Encode) -> dict[str, dict[str, Any]]:
+    """The figures of several probes, by name.
+
+    Raises:
+        SpecError: two have the same name.
+    """
+    names = [probe.name for probe in probes]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"two probes are called {name!r}, so their figures could not be told apart; rename a file")
+    return {probe.name: ask(scorer, probe, encode).summary() for probe in probes}

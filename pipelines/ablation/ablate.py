@@ -76,8 +76,8 @@ class _Ablation:
             return dict(done)
         folder.put("request.json", {"run": self.prepared.run.run, "request": self.request.model_dump(mode="json")})
         found = self._bracket()
-        folder.put("bracket.json", None if found is None else found.json())
         if found is not None:
+            folder.put("bracket.json", found.json())
             self.recipe = replace(self.recipe, learning_rate=found.chosen)
         rate = self._seconds_per_token(found)
         known = folder.put("terms.json", {"cpu_seconds_per_token": rate, "tokens": self._terms(rate)})

@@ -133,7 +133,8 @@ def audit(
             tasks.append(AuditShard(store, shard, column, sidecars, panel.path, Address(folder, name)))
         else:
             records[shard.digest] = record
-    _overlap(str(store.local(panel.path)))  # compiles what workers then load
+    if tasks:
+        _overlap(str(store.local(panel.path)))  # compiles what workers then load
     watch.step("contamination", len(records), len(execution.shards))
     for outcome in execution.each(tasks):
         task = tasks[outcome.index]
@@ -148,14 +149,13 @@ def audit(
 class Hits:
     """All pairs of a run, and what of them concerns an arm. Documents are numbered over all shards, as in a token pack.
 
-    pairs: the columns `PAIRS`, with `row` so numbered; domains_D, doc_ids_D: of the panel's documents; unfindable_D: those of
-    fewer words than are looked for, which only a copy of all of them can hit.
+    pairs: the columns `PAIRS`, with `row` so numbered; domains_D, doc_ids_D: of the panel's documents; panel: its file.
     """
 
     pairs: pa.Table
     domains_D: tuple[str, ...]
     doc_ids_D: tuple[str, ...]
-    unfindable_D: NDArray[np.bool_]
+    panel: str
     cpu_seconds: float
 
     @classmethod
@@ -173,7 +173,7 @@ class Hits:
             pa.concat_tables([PAIRS.empty_table(), *tables]),
             tuple(known["domain"].to_pylist()),
             tuple(known["doc_id"].to_pylist()),
-            _overlap(str(path)).ngrams_D == 0,
+            str(path),
             seconds,
         )
 
@@ -189,7 +189,10 @@ class Hits:
         return len(np.unique(self.pairs["row"].to_numpy()[mask])), hit_D
 
     def facts(self, rows: Rows, examples: int = 5) -> dict[str, Any]:
-        """What a report says of an arm: counts, the settings behind them, and the pairs that share most."""
+        """What a report says of an arm: counts, the settings behind them, and the pairs that share most.
+
+        Unfindable are panel documents of fewer words than are looked for, which only a copy of all of them can hit.
+        """
         documents_hit, hit_D = self.of(rows)
         own = self._own(rows)
         near = own & (self._jaccard >= NEAR)
@@ -201,7 +204,7 @@ class Hits:
                 d: int(hit_D[[name == d for name in self.domains_D]].sum()) for d in sorted(set(self.domains_D))
             },
             "near_duplicates": int(near.sum()),
-            "unfindable_panel_documents": int(self.unfindable_D.sum()),
+            "unfindable_panel_documents": int((_overlap(self.panel).ngrams_D == 0).sum()),
             "ngram": NGRAM,
             "near_jaccard": NEAR,
             "examples": self._examples(own & self._shared, examples),

@@ -88,7 +88,7 @@ class AblateRequest(BaseModel):
     arms: Annotated[tuple[str | ArmRequest, ...], BeforeValidator(_arms)] = ("unfiltered", "curated", "random")
     baseline: str = "unfiltered"
     panel: Paths = Field(min_length=1)
-    panel_bytes: Number = 300_000
+    panel_bytes: Number = 150_000
     probes: Paths = ()
     tokenizer: str | None = None
     vocabulary: Number = 4096

@@ -65,7 +65,7 @@ def ablate(  # noqa: PLR0913, PLR0917 - options of one command
     parameters: Annotated[str, typer.Option("--parameters", help="Size of the model, such as 1.8M.")] = "1.8M",
     context: Annotated[int, typer.Option("--context", help="Tokens of a training sequence.", min=2)] = 256,
     tokenizer: Tokenizer = None,
-    panel_bytes: Annotated[str, typer.Option("--panel-bytes", help="Text of the panel, for each domain.")] = "300k",
+    panel_bytes: Annotated[str, typer.Option("--panel-bytes", help="Text of the panel, for each domain.")] = "150k",
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Default: a bracket around the dial's, on the baseline.")
     ] = None,

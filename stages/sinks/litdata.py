@@ -21,7 +21,8 @@ class LitData(TokenSink):
 
     A chunk is the number of its documents N, N + 1 offsets (all uint32, little-endian) and the ids of all documents in a
     row. `TokensLoader(block_size)` cuts each chunk into blocks of that many tokens; the rest of a chunk, shorter than a
-    block, is not read. Holds one chunk of ids in memory.
+    block, is not read. litdata 0.2.40 and older know no uint16 here: write `dtype: int32` for them. Holds one chunk of ids in
+    memory.
 
     Source: the format of litdata 0.2 (`litdata/streaming/writer.py`), https://github.com/Lightning-AI/litData
     """

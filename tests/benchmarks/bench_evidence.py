@@ -44,7 +44,7 @@ def covered(design: Design, model: NoiseModel, replays: int) -> tuple[float, flo
     for number in range(replays):
         worth = {f"arm {k}": 1.1 if k == 1 else 1.0 for k in range(design.arms)}
         documents = design.documents
-        losses = simulate(worth, seed=number, model=model, seeds=design.seeds, documents=documents, fixed_panel=False)
+        losses = simulate(worth, seed=number, model=model, seeds=design.seeds, documents=documents)
         panel = resample_documents(losses, seed=number, resamples=RESAMPLES)
         one = compare(losses, panel, "arm 1", "arm 0", seed=number)
         apart_SD = losses.nats_ASBD[1, :, -1] - losses.nats_ASBD[0, :, -1]
@@ -66,10 +66,15 @@ def true_difference(losses: Losses) -> float:
 
 
 def coverage(replays: int) -> None:
-    panels = {"documents matter": NoiseModel(), "seeds alone": NoiseModel(affinity_sd=0.001, run_sd=0.001)}
+    panels = {
+        "documents matter": NoiseModel(fixed_panel=False),
+        "seeds alone": NoiseModel(affinity_sd=0.001, run_sd=0.001, fixed_panel=False),
+    }
     for kind, base in panels.items():
         for seeds, arms, correlation in [(2, 2, 0.0), (3, 2, 0.0), (5, 2, 0.0), (3, 3, 0.0), (3, 3, 0.5)]:
-            found = covered(Design(arms=arms, seeds=seeds), replace(base, correlation=correlation), replays)
+            found = covered(
+                Design(arms=arms, seeds=seeds, documents=200), replace(base, correlation=correlation), replays
+            )
             name = f"{kind}, {arms} arms, {seeds} seeds, correlation {correlation}"
             figure(f"multiplier held by its interval: {name}", 100 * found[0], "%", ">= 91 %", found[0] >= 0.91)
             figure(f"difference held by its interval: {name}", 100 * found[1], "%", ">= 91 %", found[1] >= 0.91)

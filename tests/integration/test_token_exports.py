@@ -171,12 +171,16 @@ print(json.dumps(found))
 """
 
 
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment in which Hugging Face's libraries stay here."""
+    return {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
 def loaded(tmp_path: Path, *wanted: tuple[str, Path | None]) -> list[list[dict[str, Any]]]:
     """What `datasets.load_dataset` finds for each builder (or folder) and files, without a network."""
-    env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     asked = json.dumps([(kind, None if files is None else str(files)) for kind, files in wanted])
     command = [sys.executable, "-c", LOAD, asked]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=offline(tmp_path), timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     rows: list[list[dict[str, Any]]] = json.loads(done.stdout)
     return rows
@@ -204,6 +208,35 @@ def test_datasets_loads_parquet_jsonl_and_webdataset_by_their_files_and_by_their
     assert [row["text"] for row in files[3]] == texts
     assert [row["txt"] for row in files[4]] == texts
     assert [row["tokens.npy"][:-1] for row in files[4]] == [d["tokens"] for d in expected]
+
+
+READ_ME = """
+import os, re, sys
+ids = [1, 2]
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    for block in re.findall(r"```python\\n(.*?)```", open("README.md", encoding="utf-8").read(), re.DOTALL):
+        exec(block)
+    print(len(list(documents)), text)
+"""
+
+
+def test_the_code_of_the_card_loads_the_data(written: Callable[..., Path], tokenized: Place, tmp_path: Path) -> None:
+    kinds = ("parquet", "jsonl", "webdataset")
+    folders = [str(written(kind, kind, columns=["text", "tokens.ids"])) for kind in kinds]
+
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ME, *folders],
+        capture_output=True,
+        text=True,
+        env=offline(tmp_path),
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = {line.split(" ")[0] for line in done.stdout.splitlines()}
+    assert lines == {str(len(kept(*tokenized)))}
 
 
 @LEAVES_OPEN

@@ -1,10 +1,11 @@
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
 
-from pipelines.dataset_card import About, card, croissant
+from pipelines.dataset_card import About, beside, card, croissant
 
 COUNTS = {"kept": 3, "rejected": 1, "quarantined": 2, "reasons": {"short": {"documents": 1, "alone": 1}}}
 ABOUT = About("web", "web-12ab", COUNTS, [("short", "stats.words >= 50", "a paper")])
@@ -61,3 +62,55 @@ def test_croissant_lists_every_file_with_its_checksum() -> None:
     assert [(f["contentUrl"], f["sha256"]) for f in found["distribution"] if "sha256" in f] == [
         ("part-00000.parquet", "00")
     ]
+
+
+def test_the_card_of_a_token_format_says_how_to_load_it_and_what_the_ids_are() -> None:
+    tokens = {
+        "tokenizer": "bpe-12",
+        "vocabulary": 300,
+        "end_of_text": 7,
+        "dtype": "uint16",
+        "ended": True,
+        "once": True,
+    }
+    pairs = [f"part-{i:05d}{end}" for i in range(6) for end in (".bin", ".idx")]
+    told = manifest() | {
+        "kind": "megatron",
+        "tokens": tokens,
+        "files": [{"name": name, "bytes": 9, "sha256": "00"} for name in pairs],
+        "beside": [{"name": "tokenizer.json", "bytes": 3, "sha256": "11"}],
+        "schema": [{"name": "tokens", "type": "list<item: uint32>"}],
+    }
+    told["total"] = told["total"] | {"tokens": 1234}
+
+    files = beside(ABOUT, told, ".bin")
+
+    text = files["README.md"].decode().replace("\u202f", " ")
+    assert "3 documents, 30 B of text, 1,234 tokens in 12 files" in text
+    assert (
+        "6 pairs of files, each drawn from by its size:\n\n```sh\n--data-path part-00000 part-00001 part-00002 part-00003 ...\n"
+        in text
+    )
+    assert (
+        "Token ids are of the tokenizer `bpe-12` (300 entries, written as uint16), which lies beside the data. The end-of-text "
+        "token (7) follows each document. Every document is there once, however often the selection reads it.\n"
+    ) in text
+    assert "| `tokens` | ids of the tokens |" in text
+    assert "configs" not in yaml.safe_load(text.split("---\n")[1])
+    assert files["SHA256SUMS"].decode().splitlines()[-2:] == ["00  part-00005.idx", "11  tokenizer.json"]
+    assert "recordSet" not in json.loads(files["croissant.json"])
+
+
+def test_croissant_gives_measured_columns_their_types() -> None:
+    columns = {"text": "string", "words": "int64", "p_en": "float", "kept": "bool", "tokens": "list<item: uint32>"}
+    told = manifest() | {"schema": [{"name": name, "type": kind} for name, kind in columns.items()]}
+
+    fields = croissant(ABOUT, told, ".parquet")["recordSet"][0]["field"]
+
+    assert {f["name"]: (f["dataType"], f.get("repeated", False)) for f in fields} == {
+        "text": ("sc:Text", False),
+        "words": ("sc:Integer", False),
+        "p_en": ("sc:Float", False),
+        "kept": ("sc:Boolean", False),
+        "tokens": ("sc:Integer", True),
+    }

@@ -101,9 +101,9 @@ def test_an_arm_noisier_than_the_others_is_judged_by_its_own_noise() -> None:
 
 
 def test_what_single_runs_do_on_documents_is_not_counted_twice() -> None:
-    runs_alone = simulate({"a": 1.0, "b": 1.0}, seed=7, documents=2000, fixed_panel=False)
+    runs_alone = simulate({"a": 1.0, "b": 1.0}, seed=7, documents=2000, model=NoiseModel(fixed_panel=False))
     suited = simulate(
-        {"a": 1.0, "b": 1.1}, seed=7, documents=2000, model=NoiseModel(affinity_sd=0.2, run_sd=0.01), fixed_panel=False
+        {"a": 1.0, "b": 1.1}, seed=7, documents=2000, model=NoiseModel(affinity_sd=0.2, run_sd=0.01, fixed_panel=False)
     )
 
     assert (document_share(runs_alone, pair(runs_alone, "b", "a")) < 0.1).all()
@@ -241,9 +241,9 @@ def test_simulated_noise_has_the_published_spread_and_correlations() -> None:
 def test_calibrated_intervals_hold_the_truth_where_the_plain_bootstrap_does_not() -> None:
     held = np.zeros(2)
     replays = 200
-    model = NoiseModel(run_sd=0.002)  # what seeds do to all documents dominates, as on a large panel
+    model = NoiseModel(run_sd=0.002, fixed_panel=False)  # what seeds do to all documents dominates, as on a large panel
     for number in range(replays):
-        losses = simulate({"a": 1.0, "b": 1.0}, seed=number, documents=60, model=model, fixed_panel=False)
+        losses = simulate({"a": 1.0, "b": 1.0}, seed=number, documents=60, model=model)
         panel = resample_documents(losses, seed=number, resamples=300)
         chosen = pair(losses, "b", "a")
         _, drawn = resample_pair(losses, panel, chosen, seed=number)

@@ -53,6 +53,14 @@ def test_a_name_that_two_columns_or_a_document_share_is_written_in_full() -> Non
     assert found.leaving.names == ["text", "clean.text", "a.words", "b.words", "lines"]
 
 
+def test_only_a_document_s_own_columns_and_token_ids_have_their_names() -> None:
+    sink = Parquet(columns=("clean.text", "weight.tokens", "weight.log_weight"))
+
+    found = columns(sink, clean={"kind": "normalize"}, weight={"kind": "importance", "model": "artifact:x", "seed": 1})
+
+    assert found.leaving.names == ["clean.text", "weight.tokens", "log_weight"]
+
+
 def test_a_column_that_no_step_writes_is_refused_when_the_spec_is_planned() -> None:
     with pytest.raises(
         SpecError, match=r"the export is to hold 'tokens.id', which no step writes; did you mean 'tokens.ids'\?"

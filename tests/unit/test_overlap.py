@@ -82,3 +82,14 @@ def test_equal_documents_of_the_panel_are_found_alike():
         (1, 1, 0),
     ]
     assert np.nan_to_num(found.jaccard_K, nan=-1).tolist()[2] == 1.0
+
+
+def test_a_short_document_within_others_is_no_part_of_what_they_are_found_by():
+    overlap = Overlap.of(
+        pa.array(["the fine flour", "the fine flour falls", "see how the fine flour falls"]), ngram=5, min_words=3
+    )
+
+    found = overlap.pairs(pa.array(["look at the fine flour here"]))
+
+    assert overlap.ngrams_D.tolist() == [1, 1, 2]
+    assert (found.document_K.tolist(), found.ngrams_K.tolist()) == ([0], [1])

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.errors import DataError
+from stages.errors import DataError, SpecError
 from stages.tokenization import Encoder, bytes_alone, parsed
 from trainer.evaluate import Scorer
-from trainer.probes import Cloze, Probe, ask, split
+from trainer.probes import Cloze, Probe, ask, ask_all, split
 from trainer.settings import ModelSettings
 
 CONTEXT, VOCABULARY, END = 24, 257, 0
@@ -176,3 +176,14 @@ def test_what_is_no_probe_is_named(tmp_path, lines, sentence):
 def test_a_probe_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"the probe '.*none.jsonl' cannot be read: .*; correct its path or mend it"):
         Probe.read(tmp_path / "none.jsonl")
+
+
+def test_several_probes_are_told_apart_by_name(tmp_path):
+    scorer, probe = Scorer(Bigrams(), END), Probe.read(probe_file(tmp_path / "a.jsonl", *QUESTIONS))
+    other = Probe("b", "cloze", probe.items[:1])
+
+    found = ask_all(scorer, [probe, other], ENCODE)
+
+    assert found == {"a": ask(scorer, probe, ENCODE).summary(), "b": ask(scorer, other, ENCODE).summary()}
+    with pytest.raises(SpecError, match="two probes are called 'a', so their figures could not be told apart"):
+        ask_all(scorer, [probe, probe], ENCODE)

@@ -29,6 +29,8 @@ class NoiseModel:
 
     seed_sd: of a run at the largest budget; correlation: of the same seed in two arms; level_sd: of documents;
     affinity_sd: of how much each document gains from an arm other than the first; run_sd: of one run on one document.
+    With a fixed panel multipliers and `seed_sd` are true of its documents; otherwise of the population that they are a
+    sample of, so that what documents are like and how runs do on each adds to the noise of the panel's loss.
     """
 
     seed_sd: float = 0.0021
@@ -36,6 +38,7 @@ class NoiseModel:
     level_sd: float = 0.6
     affinity_sd: float = 0.02
     run_sd: float = 0.02
+    fixed_panel: bool = True
 
 
 def course(shares: Floats) -> tuple[Floats, Floats]:
@@ -72,7 +75,7 @@ def true_losses(tokens: Floats, multiplier: Floats, exponent: float = _EXPONENT)
     return np.asarray(_LOSS - above + above * share**-exponent)
 
 
-def simulate(  # noqa: PLR0913 - one knob for each thing that tests vary
+def simulate(
     multipliers: dict[str, float],
     *,
     seed: int,
@@ -81,13 +84,8 @@ def simulate(  # noqa: PLR0913 - one knob for each thing that tests vary
     budgets: tuple[int, ...] = (1_000_000, 2_000_000, 4_000_000),
     documents: int = 200,
     domains: int = 2,
-    fixed_panel: bool = True,
 ) -> Losses:
-    """Losses of an ablation whose arms need 1 / multiplier of the tokens that multiplier 1 needs, at every loss.
-
-    With a fixed panel the multipliers and `seed_sd` are true of these documents; otherwise of the population that they
-    are a sample of, so that what documents are like and how runs do on each adds to the noise of the panel's loss.
-    """
+    """Losses of an ablation whose arms need 1 / multiplier of the tokens that multiplier 1 needs, at every loss."""
     model = model or NoiseModel()
     source = np.random.default_rng(seed)
     tokens_B = np.array(budgets, np.float64)
@@ -100,7 +98,7 @@ def simulate(  # noqa: PLR0913 - one knob for each thing that tests vary
     affinity_AD = source.normal(0, model.affinity_sd, (arms, documents)) * (worth_A != worth_A[0])[:, None]
     run_ASBD = source.normal(0, model.run_sd, (arms, seeds, len(budgets), documents))
     by_document_ASBD = level_D + affinity_AD[:, None, None] + run_ASBD
-    if fixed_panel:
+    if model.fixed_panel:
         by_document_ASBD -= (by_document_ASBD @ tokens_D / tokens_D.sum())[..., None]
     each_ASBD = (loss_AB[:, None] + noise_ASB)[..., None] + by_document_ASBD
     tokens_ASB = np.broadcast_to(tokens_B, (arms, seeds, len(budgets))).copy()
