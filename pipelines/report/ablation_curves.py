@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.report.curve_figure import CONTROL
 from pipelines.report.learned_card import Curve, Series
 
 #: Training losses are drawn from this part of the tokens on: what comes before would hide all differences.
@@ -60,13 +59,13 @@ def endpoints(result: Result) -> Curve | None:
 
 
 def multipliers(result: Result) -> Curve | None:
-    """The multiplier against compute; what is extrapolated is left out."""
+    """The multiplier against compute; what is extrapolated, or bounded on neither side, is left out."""
     series = []
     for arm in result["evidence"]["arms"][: MOST - 1]:
         points: list[Point] = [
             (p["flops"], p["value"], p["low"], p["high"])
             for p in arm["curve"]
-            if p["value"] is not None and not p["extrapolated"]
+            if p["value"] is not None and not p["extrapolated"] and (p["low"], p["high"]) != (None, None)
         ]
         if points:
             series.append(Series(name=arm["name"], points=points))
@@ -80,7 +79,7 @@ def multipliers(result: Result) -> Curve | None:
         log_x=True,
         log_y=True,
         level=1.0,
-        skipped=int(result["baseline"] != CONTROL),
+        palette=arms_of(result),
     )
 
 

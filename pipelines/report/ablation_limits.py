@@ -15,6 +15,8 @@ _SMOKE = 1e15
 #: Tokens a parameter of compute-optimal training (arXiv:2203.15556), and epochs up to which repeats are nearly fresh
 #: (arXiv:2305.16264).
 _OPTIMAL, _FRESH = 20, 4
+#: Percent of the tokens from which a difference is told in times.
+_GROSS = 100
 _SEEDS, _BUDGETS, _DOMAINS = 3, 3, 3
 #: A fit or a comparison with more of the panel hit than this needs the result without the hits.
 _HIT = 0.01
@@ -91,11 +93,11 @@ def can(result: Result) -> list[str]:
     least = noise["detectable_percent_tokens"]
     seeds = len(result["settings"]["seeds"])
     found = []
-    if least is not None:
-        found.append(
-            f"Differences worth about {least:.2g} % of the tokens or more, which {_plural(seeds, 'seed')} would find nine "
-            "times out of ten under the noise that was measured."
-        )
+    odds = f"which {_plural(seeds, 'seed')} would find nine times out of ten under the noise that was measured"
+    if least is not None and least > _GROSS:
+        found.append(f"Gross differences alone: data worth {1 + least / 100:.2g} times the tokens, {odds}.")
+    elif least is not None:
+        found.append(f"Differences worth about {least:.2g} % of the tokens or more, {odds}.")
     found.append("Which arm teaches a model of this size more about text like that of the panel, token for token.")
     if result["evidence"]["attribution"] is not None or result.get("stages") is not None:
         found.append("Which steps of the pipeline carry the difference, each against the same pipeline without it.")

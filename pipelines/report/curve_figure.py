@@ -51,10 +51,12 @@ def legend(curve: Curve) -> list[tuple[Markup, str]]:
 
 def class_of(curve: Curve, number: int) -> str:
     """The class that gives a series its colour; the control has one of its own."""
-    names = [s.name for s in curve.series]
-    if names[number] == CONTROL and len(names) + curve.skipped > 1:
+    name = curve.series[number].name
+    names = curve.palette if name in curve.palette else [s.name for s in curve.series]
+    place = names.index(name) if names is curve.palette else number
+    if name == CONTROL and len(names) > 1:
         return "control"
-    return f"s{(sum(name != CONTROL for name in names[:number]) + curve.skipped) % _COLOURS}"
+    return f"s{sum(other != CONTROL for other in names[:place]) % _COLOURS}"
 
 
 def thinned(series: Series) -> list[Point]:

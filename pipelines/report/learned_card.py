@@ -53,7 +53,9 @@ class Curve(BaseModel):
     level: Number | None = None
     log_x: bool = False
     log_y: bool = False
-    skipped: int = 0  # colours that drawings beside it gave to series that are not on this one
+    palette: list[str] = Field(
+        default_factory=list
+    )  # all series of the drawings beside it, where one has one colour on all
 
 
 class Shown(BaseModel):

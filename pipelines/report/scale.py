@@ -58,12 +58,10 @@ class Scale:
             first, last = sorted((self.axis.at(self.neutral), self.axis.at(number)))
             place = {"x": _percent(first), "width": _percent(last - first)}
             parts.append(tag("rect", **place, y=_MIDDLE - _BAR / 2, height=_BAR, class_="amount"))
-        if low is not None or high is not None:
-            left, right = self._inside(low, self.axis.low), self._inside(high, self.axis.high)
-            ends = {"x1": self._at(left), "x2": self._at(right)}
-            parts.append(tag("line", **ends, y1=_MIDDLE, y2=_MIDDLE, class_="interval"))
-            parts.append(self._end(low, left, "‹", "end"))
-            parts.append(self._end(high, right, "›", "start"))
+        left, right = self._inside(low, self.axis.low), self._inside(high, self.axis.high)
+        parts.append(tag("line", x1=self._at(left), x2=self._at(right), y1=_MIDDLE, y2=_MIDDLE, class_="interval"))
+        parts.append(self._end(low, left, "‹", "end"))
+        parts.append(self._end(high, right, "›", "start"))
         if not bar:
             parts.append(tag("circle", cx=self._at(number), cy=_MIDDLE, r=4, class_="dot"))
         return self._svg(parts, f"{label}: {digits(one)}, {interval(one)}", state)
@@ -103,11 +101,11 @@ def digits(one: Estimate, *, signed: bool = False) -> str:
     if number is None:
         return "–"
     places = _places(one)
-    return value(number) if places is None else f"{number:{'+' if signed else ''}.{places}f}"
+    return value(float(f"{number:.3g}")) if places is None else f"{number:{'+' if signed else ''}.{places}f}"
 
 
 def interval(one: Estimate | None) -> str:
-    """The bounds in words: `1.2 to 1.5`, `at least 1.2`, or that there are none."""
+    """The bounds in words: `1.2 to 1.5`, `at least 1.2`, or `not bounded`."""
     low, high = (None, None) if one is None else (one["low"], one["high"])
     places = None if one is None else _places(one)
 
@@ -118,7 +116,7 @@ def interval(one: Estimate | None) -> str:
         return f"{bound(low)} to {bound(high)}"
     if low is not None:
         return f"at least {bound(low)}"
-    return "no interval" if high is None else f"at most {bound(high)}"
+    return "not bounded" if high is None else f"at most {bound(high)}"
 
 
 def _places(one: Estimate) -> int | None:

@@ -251,6 +251,23 @@ def test_the_least_difference_that_would_be_found_is_told(full):
     assert "Which steps of the pipeline carry the difference" in can(full)[-1]
 
 
+def test_a_run_that_can_only_show_gross_differences_says_so(full):
+    noisy = json.loads(json.dumps(full))
+    noisy["evidence"]["noise"]["detectable_percent_tokens"] = 1528.0
+
+    assert can(noisy)[0].startswith("Gross differences alone: data worth 16 times the tokens, which 3 seeds would find")
+
+
+def test_a_multiplier_that_nothing_bounds_is_not_on_the_curve(full):
+    loose = json.loads(json.dumps(full))
+    for point in loose["evidence"]["arms"][0]["curve"]:
+        point.update(low=None, high=None)
+
+    curve, whole = multipliers(loose), multipliers(full)
+    assert [s.name for s in curve.series] == [a["name"] for a in full["evidence"]["arms"][1:]]
+    assert [class_of(curve, k) for k in range(4)] == [class_of(whole, k) for k in range(1, 5)]
+
+
 def test_what_went_wrong_is_told_before_the_verdict_is_believed(full):
     broken = json.loads(json.dumps(full))
     broken["endpoints"][0].update(diverged="the loss was NaN at step 12", bits_per_byte=None)
@@ -374,6 +391,7 @@ def test_a_side_without_a_bound_ends_in_an_arrow():
 
     assert "›" in mark
     assert "‹" not in mark
+    assert scale.mark(estimate(1.2), "arm").count("‹") == scale.mark(estimate(1.2), "arm").count("›") == 1
     assert 'aria-label="arm: 1.20, at least 1.10"' in mark
 
 
@@ -390,9 +408,9 @@ def test_an_unknown_estimate_has_no_dot():
         (estimate(1.2345, 1.1, 1.4), ("1.23", "1.10 to 1.40")),
         (estimate(-0.01234, -0.0145, -0.0101), ("-0.0123", "-0.0145 to -0.0101")),
         (estimate(1234.5, 900.0, 1600.0), ("1234", "900 to 1600")),
-        (estimate(1.2345), ("1.234", "no interval")),
+        (estimate(1.2345), ("1.23", "not bounded")),
         (estimate(2.0, None, 2.5), ("2.00", "at most 2.50")),
-        (estimate(None), ("–", "no interval")),
+        (estimate(None), ("–", "not bounded")),
     ],
 )
 def test_estimates_are_as_precise_as_their_intervals(one, told):
