@@ -86,8 +86,12 @@ def parsed(content: str, name: str) -> "Tokenizer":
     tokenizer = _library().Tokenizer
     try:
         found = tokenizer.from_str(content)
-    except Exception as error:  # the library raises bare exceptions
-        raise StorageError(f"the tokenizer {name!r} cannot be read ({error}); restore it or make it again") from error
+    except Exception as error:
+        if type(error) is Exception:  # the library raises nothing narrower
+            raise StorageError(
+                f"the tokenizer {name!r} cannot be read ({error}); restore it or make it again", tokenizer=name
+            ) from error
+        raise
     found.no_padding()
     found.no_truncation()
     found.encode_special_tokens = True
