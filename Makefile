@@ -1,4 +1,4 @@
-# make quickstart   installs, curates the bundled sample on Ray, prints the funnel and where the report is
+# make quickstart   installs, curates the bundled sample on Ray, trains a small ablation of it, prints where the reports are
 # make test         installs, lints, type-checks, runs the tests (what CI runs)
 # make lint         ruff, import contracts, mypy
 # make bench        measures speed against other tools, each in its own virtual environment; takes long
@@ -16,6 +16,9 @@ TESTS ?= -m "not long"
 
 quickstart: $(STAMP)
 	$(BIN)/tamis run pipelines/specs/quickstart.yaml --engine $(ENGINE) --store $(STORE)
+	$(BIN)/tamis learn tokenizer --text 'pipelines/samples/raw/*.jsonl.gz' --vocab 2048 --out quickstart-bpe --engine local --store $(STORE)
+	$(BIN)/tamis ablate quickstart --panel 'pipelines/samples/clean/*/*.jsonl.gz' --panel-bytes 40k \
+	  --tokenizer artifact:quickstart-bpe --parameters 400k --context 128 --budgets 75k,150k,300k --seeds 2 --store $(STORE)
 
 test: lint
 	$(BIN)/pytest $(TESTS)

@@ -15,3 +15,8 @@ def native_precision(device: torch.device) -> Precision:
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     can = torch.cpu.get_capabilities()
     return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+
+
+def machine_precision() -> Precision:
+    """That of this machine's first GPU, or of its CPU."""
+    return native_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

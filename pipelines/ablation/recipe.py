@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipelines.ablation.request import AblateRequest
 from stages.errors import SpecError
 from trainer.dial import dial, dial_training
-from trainer.settings import ModelSettings, OptimizerSettings, Schedule, TrainSettings
+from trainer.settings import ModelSettings, OptimizerSettings, Precision, Schedule, TrainSettings
 
 #: Weights that are averaged at the end of a run whose learning rate never falls.
 AVERAGED = 10
@@ -19,6 +19,7 @@ class Recipe:
     batch_sequences: int
     warmup_steps: int
     learning_rate: float
+    precision: Precision
     request: AblateRequest
 
     @property
@@ -75,7 +76,7 @@ class Recipe:
             optimizer=optimizer,
             batch_sequences=self.batch_sequences,
             seed=seed,
-            precision=self.request.precision,
+            precision=self.precision,
         )
 
 
@@ -94,4 +95,15 @@ def recipe_of(request: AblateRequest, vocabulary: int) -> Recipe:
     told = dial_training(model, tokens=request.budgets[0])
     sequences = request.batch_sequences or told.batch_sequences
     steps = max(1, request.budgets[0] // (sequences * request.context))
-    return Recipe(model, sequences, min(told.warmup_steps, steps // 10), told.learning_rate, request)
+    return Recipe(
+        model, sequences, min(told.warmup_steps, steps // 10), told.learning_rate, _precision(request), request
+    )
+
+
+def _precision(request: AblateRequest) -> Precision:
+    """The precision of all runs, asked once: runs that are compared need one."""
+    if request.precision != "auto":
+        return request.precision
+    from trainer.precision import machine_precision  # noqa: PLC0415 - torch takes seconds to load
+
+    return machine_precision()

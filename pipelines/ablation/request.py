@@ -79,7 +79,7 @@ class AblateRequest(BaseModel):
     of each domain are drawn. bracket: factors of the dial's learning rate that are tried on the baseline with the first
     seed and the first budget. equal: what is equal between arms: trained tokens; the raw pool (an arm trains on what its
     policy leaves of the same raw documents); or total compute (the CPU time of curation is charged in tokens). exhausted:
-    what happens when an arm has fewer tokens than its budget. ladder: train smaller models, too, for `tamis scaling fit`.
+    what happens when an arm has fewer tokens than its budget. precision: auto is what this machine computes fastest in. ladder: train smaller models, too, for `tamis scaling fit`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -103,7 +103,7 @@ class AblateRequest(BaseModel):
     bracket: tuple[float, ...] = (0.5, 1.0, 2.0)
     batch_sequences: int | None = Field(default=None, ge=1)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     equal: Literal["tokens", "pool", "compute"] = "tokens"
     exhausted: Literal["repeat", "refuse"] = "repeat"
     looks: bool = False

@@ -131,7 +131,7 @@ class Findings:
                 "schedule": request.schedule,
                 "decay": request.decay,
                 "optimizer": request.optimizer,
-                "precision": request.precision,
+                "precision": self.recipe.precision,
             },
             "budgets": list(request.budgets),
             "seeds": list(request.seed_list),

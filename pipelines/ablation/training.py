@@ -133,5 +133,6 @@ def experiment_key(prepared: Prepared, recipe: Recipe, tokens: dict[str, tuple[i
             "model": recipe.model.model_dump(mode="json"),
             "batch": recipe.batch_sequences,
             "warmup": recipe.warmup_steps,
+            "precision": recipe.precision,
         }
     )
