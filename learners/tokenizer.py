@@ -66,7 +66,7 @@ def checked_size(vocabulary: int) -> int:
 def fitted(texts: Iterable[pa.StringArray], vocabulary: int) -> Made:
     """Learn up to `vocabulary` entries, the end of a text (id 0) and the 256 bytes (1 to 256) among them.
 
-    Memory: the distinct words of the texts, about 200 bytes each.
+    Memory: the distinct words of the texts.
 
     Raises:
         DataError: there is no text.

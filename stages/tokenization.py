@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,11 +27,13 @@ from stages.errors import SpecError, StorageError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer  # type: ignore[import-untyped]  # it has no stubs
 
+    from stages.kernels.byte_pairs import Pairs
+
 KIND = "tokenizer"
 FILE = "tokenizer.json"
 #: What the special token between documents is called where this package makes one.
 END_OF_TEXT = "<|endoftext|>"
-#: Bytes of text that the library is given at once: it holds about a hundred times as many.
+#: Bytes of text that the library is given at once: it holds some 150 times as many.
 TOGETHER = 1 << 20
 #: Pieces and bytes of pieces that are remembered at most, before all is forgotten; slots of their table.
 PIECES, PIECE_BYTES = 1 << 19, 1 << 25
@@ -83,8 +86,12 @@ def parsed(content: str, name: str) -> "Tokenizer":
     tokenizer = _library().Tokenizer
     try:
         found = tokenizer.from_str(content)
-    except Exception as error:  # the library raises bare exceptions
-        raise StorageError(f"the tokenizer {name!r} cannot be read ({error}); restore it or make it again") from error
+    except Exception as error:
+        if type(error) is Exception:  # the library raises nothing narrower
+            raise StorageError(
+                f"the tokenizer {name!r} cannot be read ({error}); restore it or make it again", tokenizer=name
+            ) from error
+        raise
     found.no_padding()
     found.no_truncation()
     found.encode_special_tokens = True
@@ -147,6 +154,7 @@ class _Memory:
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer
+        self._pairs = _pairs(tokenizer)
         self._forget()
 
     def _forget(self) -> None:
@@ -189,16 +197,46 @@ class _Memory:
     def _learn(
         self, new: NDArray[np.uint64], data: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64]
     ) -> None:
-        """Ask the tokenizer for pieces, and remember them."""
+        """Remember pieces: those of plain ASCII are merged here, the tokenizer is asked for the others."""
+        from stages.kernels.byte_pairs import gathered, plain  # noqa: PLC0415 - numba is slow to import
+
+        odd = np.ones(len(new), np.bool_)
+        if (p := self._pairs) is not None:
+            lengths, ids, odd = plain(data, begins, ends, p.keys, p.values, p.bytes, p.kinds)
+            self._add(new[~odd], gathered(data, begins[~odd], ends[~odd]), (ends - begins)[~odd], lengths[~odd], ids)
+        sizes = (ends - begins)[odd]
+        known = gathered(data, begins[odd], ends[odd])
+        cuts = [0, *np.cumsum(sizes).tolist()]
+        content = known.tobytes()
+        self._add(
+            new[odd], known, sizes, *_encoded(self._tokenizer, [content[a:b].decode() for a, b in pairwise(cuts)])
+        )
+
+    def _add(
+        self,
+        new: NDArray[np.uint64],
+        known: NDArray[np.uint8],
+        sizes: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        ids: NDArray[np.uint32],
+    ) -> None:
         from stages.kernels.token_memory import insert  # noqa: PLC0415 - numba is slow to import
 
-        known = [data[a:b].tobytes() for a, b in zip(begins, ends, strict=True)]
-        lengths, ids = _encoded(self._tokenizer, [one.decode() for one in known])
         insert(self._table, new, len(self._held) - 1)
-        self._known = np.concatenate([self._known, np.frombuffer(b"".join(known), np.uint8)])
-        self._held = np.concatenate([self._held, self._held[-1] + np.cumsum(ends - begins)])
+        self._known = np.concatenate([self._known, known])
+        self._held = np.concatenate([self._held, self._held[-1] + np.cumsum(sizes)])
         self._ids = np.concatenate([self._ids, ids])
         self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(lengths)])
+
+
+def _pairs(tokenizer: "Tokenizer") -> "Pairs | None":
+    """The merges, where they are all that makes a word's tokens."""
+    from stages.kernels.byte_pairs import pairs_of  # noqa: PLC0415 - numba is slow to import
+
+    model = json.loads(tokenizer.to_str())["model"]
+    if model["ignore_merges"] or model["continuing_subword_prefix"] or model["end_of_word_suffix"]:
+        return None
+    return pairs_of(model["vocab"], model["merges"])
 
 
 def _encoded(tokenizer: "Tokenizer", texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:

@@ -6,9 +6,10 @@ hash(seed, epoch, doc_id): an arm's order does not depend on what else is in the
 them in the same relative order. The second copy of a document has a place of its own, drawn like those of documents.
 
 Memory: an epoch's order and ends are 12 bytes a document of the view (16 from 2^32 documents on); two epochs are kept, so
-24 bytes a document. While an epoch is laid out, 28 more: the hash, its argument sort and the lengths.
+24 bytes a document. While an epoch is laid out, 16 more pass: its hashes and what they are compared with, then the lengths.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, NamedTuple
@@ -21,7 +22,10 @@ from trainer.token_pack import TokenPack
 from trainer.view import View
 
 Numbers = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 Places = NDArray[np.unsignedinteger[Any]]
+#: Some of a view's places.
+Chosen = slice | Places
 #: Documents whose ids are mixed at once: their numbers stay in the processor's cache.
 _CHUNK = 1 << 16
 _KEPT = 2
@@ -54,7 +58,8 @@ class Epochs:
 
     def __init__(self, pack: TokenPack, view: View, *, seed: int) -> None:
         view.check(pack)
-        self.tokens = int(pack.lengths_of(view.rows).sum()) + len(view.rows)
+        parts = range(0, len(view.rows), _CHUNK)
+        self.tokens = sum(int(pack.lengths_of(view.rows[i : i + _CHUNK]).sum()) for i in parts) + len(view.rows)
         self._pack, self._view, self._seed = pack, view, seed
         self._copies = None if view.ordered else _copies(view.rows)
         self._lock = Lock()
@@ -108,23 +113,37 @@ class Epochs:
         rows = self._view.rows
         if self._view.ordered:
             return Layout(None, np.cumsum(self._pack.lengths_of(rows) + 1))
-        # Stable: should two hashes ever agree, the rows decide, not the processor's way of sorting.
-        order = np.argsort(self._hashes(epoch), kind="stable")
-        places: Places = order.astype(np.uint32) if len(order) <= 1 << 32 else order.astype(np.uint64)
-        del order
+        places = ascending(lambda chosen: self._hashes(epoch, chosen), len(rows))
         ends = self._pack.lengths_of(rows)[places]
         ends += 1
         return Layout(places, np.cumsum(ends, out=ends))
 
-    def _hashes(self, epoch: int) -> NDArray[np.uint64]:
-        rows = self._view.rows
-        found = np.empty(len(rows), np.uint64)
-        for begin in range(0, len(rows), _CHUNK):
-            part = slice(begin, begin + _CHUNK)
-            halves_N2 = self._pack.doc_ids_of(rows[part]).view(">u8").astype(np.uint64)
-            low = halves_N2[:, 1] if self._copies is None else halves_N2[:, 1] + self._copies[part]
-            found[part] = mixed(self._seed, f"order/{epoch}", halves_N2[:, 0], low)
-        return found
+    def _hashes(self, epoch: int, chosen: Chosen) -> Hashes:
+        halves_N2 = self._pack.doc_ids_of(self._view.rows[chosen]).view(">u8").astype(np.uint64)
+        low = halves_N2[:, 1] if self._copies is None else halves_N2[:, 1] + self._copies[chosen]
+        return mixed(self._seed, f"order/{epoch}", halves_N2[:, 0], low)
+
+
+def ascending(hashes_of: Callable[[Chosen], Hashes], count: int) -> Places:
+    """The places 0 to count - 1 by their hashes, and by place where hashes agree.
+
+    numpy sorts numbers ten times as fast as it argsorts them, so the lower bits of a hash make room for the place; where
+    the upper bits agree, which is rare, whole hashes decide.
+    """
+    low = (1 << (count - 1).bit_length()) - 1
+    mixed_N = np.empty(count, np.uint64)
+    for begin in range(0, count, _CHUNK):
+        part = slice(begin, min(begin + _CHUNK, count))
+        mixed_N[part] = hashes_of(part) & ~np.uint64(low) | np.arange(part.start, part.stop, dtype=np.uint64)
+    mixed_N.sort()
+    alike = np.flatnonzero((mixed_N[1:] ^ mixed_N[:-1]) <= low)
+    mixed_N &= np.uint64(low)
+    places: Places = mixed_N.astype(np.uint32) if count <= 1 << 32 else mixed_N
+    if len(alike):
+        at = np.union1d(alike, alike + 1)
+        those = places[at]
+        places[at] = those[np.lexsort((those, hashes_of(those)))]
+    return places
 
 
 def _copies(rows: Numbers) -> NDArray[np.uint64] | None:

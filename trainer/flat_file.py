@@ -11,6 +11,8 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator, Mapping
+from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,6 +122,8 @@ class FlatFile:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StorageError(f"cannot read {what} {str(path)!r}: {reason}", path=str(path)) from error
+        arrays = self.header["arrays"].items()
+        self._places = [(n, (np.dtype(a["dtype"]), prod(a["shape"]), a["at"]), a["shape"]) for n, a in arrays]
 
     def _header(self, file: Any, size: int, magic: bytes) -> dict[str, Any]:
         file.seek(0)
@@ -142,20 +146,15 @@ class FlatFile:
         return header
 
     def map(self) -> dict[str, NDArray[Any]]:
-        """Every array, mapped and read-only."""
+        """Every array, mapped and read-only; the file is open as long as any of them is used."""
         try:
-            whole = np.memmap(self.path, np.uint8, mode="r").view(np.ndarray)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StorageError(f"cannot map {str(self.path)!r}: {reason}", path=str(self.path)) from error
+            with self.path.open("rb", buffering=0) as file:
+                whole = mmap(file.fileno(), 0, access=ACCESS_READ)
+        except (OSError, ValueError) as error:  # ValueError: the file has become empty
+            raise StorageError(f"cannot map {str(self.path)!r}: {error}", path=str(self.path)) from error
         if len(whole) < self.header["end"]:
             raise self._refused(f"is {self.what} that was cut")
-        arrays = {}
-        for name, entry in self.header["arrays"].items():
-            kind, shape = np.dtype(entry["dtype"]), entry["shape"]
-            count = int(np.prod(shape))
-            arrays[name] = whole[entry["at"] : entry["at"] + count * kind.itemsize].view(kind).reshape(shape)
-        return arrays
+        return {name: np.frombuffer(whole, *place).reshape(shape) for name, place, shape in self._places}
 
     def verify(self) -> None:
         """Read the whole file and compare its digest.

@@ -22,7 +22,7 @@ from pipelines.engine import Engine
 from pipelines.execute import failed
 from pipelines.gather import Gathered, gather
 from pipelines.learning.session import engine_of
-from pipelines.learning.tokenizer_card import Measured, MeasureShard, Sampled, card, merged
+from pipelines.learning.tokenizer_card import Measured, MeasureShard, Sampled, card, merged, short
 from pipelines.passes import peak_memory_bytes
 from pipelines.progress import NullWatch, Watch
 from pipelines.run import Options
@@ -73,7 +73,9 @@ class Learning:
         """What the result depends on beside the texts, for people."""
         if self.file is not None:
             return {"file": self.file.name}
-        return {"vocabulary": self.vocabulary, "sample_bytes": self.sample_bytes, "seed": self.seed}
+        library = f"tokenizers {version('tokenizers')}"
+        own = {"vocabulary": self.vocabulary, "sample_bytes": self.sample_bytes, "seed": self.seed}
+        return own | {"library": library}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,10 @@ def _measured(
 ) -> Measured:
     """What the texts become, over all shards; each of the paths is a group where there are several."""
     total = sum(texts.bytes for texts in paths.values())
+    names = short(list(paths))
     sampled = Sampled.of_bytes(MEASURED_BYTES, total, seed=seed)
     tasks = [
-        MeasureShard(store, shard, made, sampled, path if len(paths) > 1 else None)
+        MeasureShard(store, shard, made, sampled, names[path] if len(paths) > 1 else None)
         for path, texts in paths.items()
         for shard in texts.shards
     ]

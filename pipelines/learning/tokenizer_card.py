@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -81,6 +81,15 @@ def merged(parts: Iterable[Measured], vocabulary: int) -> Measured:
         for group, sums in part.groups.items():
             whole.add(group, sums)
     return whole
+
+
+def short(paths: Sequence[str]) -> dict[str, str]:
+    """The paths without the folders that all of them are in."""
+    parts = [path.rstrip("/").split("/") for path in paths]
+    common = 0
+    while len({tuple(p[: common + 1]) for p in parts}) == 1 and common < min(map(len, parts)) - 1:
+        common += 1
+    return {path: "/".join(own[common:]) for path, own in zip(paths, parts, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

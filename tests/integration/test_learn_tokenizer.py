@@ -13,6 +13,7 @@ from learners.tokenizer import fitted
 from pipelines.api import artifacts, learn_tokenizer, report
 from pipelines.learning.section import learn_requests, run_learners
 from pipelines.learning.tokenizer import Learning
+from pipelines.learning.tokenizer_card import short
 from pipelines.progress import NullWatch
 from pipelines.run import Options
 from pipelines.store import Store
@@ -75,8 +76,8 @@ def test_a_learned_tokenizer_is_that_of_its_texts_and_says_what_it_makes_of_them
             "vocabulary": 300,
             "entries that the texts use": len(set(ids.tolist())),
             "bytes per token": bytes_per_token(list(every)),
-            f"bytes per token, path {texts}/a.jsonl": bytes_per_token(list(range(100))),
-            f"bytes per token, path {texts}/b.jsonl": bytes_per_token(list(range(100, 200))),
+            "bytes per token, path a.jsonl": bytes_per_token(list(range(100))),
+            "bytes per token, path b.jsonl": bytes_per_token(list(range(100, 200))),
             "bytes per token, lang en": bytes_per_token([i for i in every if records[i]["lang"] == "en"]),
             "bytes per token, lang fr": bytes_per_token([i for i in every if records[i]["lang"] == "fr"]),
             "bytes per token, domain mill": bytes_per_token([i for i in every if records[i]["domain"] == "mill"]),
@@ -129,6 +130,20 @@ def test_few_texts_give_a_warning(write_jsonl: Any, store: Store) -> None:
     found = learned(store, "few", str(write_jsonl("few.jsonl", [{"text": "aa aa"}])))
 
     assert found.card["warnings"] == ["the texts gave 259 entries where 300 were asked for; learn from more text"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/data/books/", "/data/web/a"], ["books", "web/a"]),
+        (["s3://b/x/one", "s3://b/x/two"], ["one", "two"]),
+        (["a/b", "a"], ["a/b", "a"]),
+        (["one/x"], ["x"]),
+        ([], []),
+    ],
+)
+def test_paths_are_named_by_what_tells_them_apart(paths: list[str], names: list[str]) -> None:
+    assert short(paths) == dict(zip(paths, names, strict=True))
 
 
 @pytest.mark.parametrize(

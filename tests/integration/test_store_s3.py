@@ -63,7 +63,7 @@ class _Forward(BaseHTTPRequestHandler):
             return None
         return self._answer(answer.status, content, dict(answer.getheaders()))
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815  # the names that http.server calls
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # the names that http.server calls
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

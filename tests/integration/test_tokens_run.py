@@ -1,5 +1,6 @@
 """Tokens through whole runs: learned, measured, budgeted, counted and packed for training."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from tokenizers import Tokenizer
 
+from pipelines import terminal
 from pipelines.api import as_spec, run, view, what_if
 from pipelines.engine import Engine, open_engine
 from pipelines.execute import Execution
@@ -122,8 +125,12 @@ def test_a_run_says_how_many_tokens_it_exports(ran: Ran) -> None:
 
     assert ran.done["total"]["tokens_exported"] == count > 0
     assert 0 < ran.done["total"]["exported"] < 60
-    page = ran.view.store.get(f"runs/{ran.done['run']}/report.html").decode()
-    assert f"{count:,} tokens" in page
+    html, numbers = (ran.view.store.get(f"runs/{ran.done['run']}/report.{kind}").decode() for kind in ("html", "json"))
+    assert html.count(f"{count:,} tokens") == 2
+    assert f"{count:,} tokens." in json.loads(numbers)["headline"][0]
+    page = Console(file=io.StringIO(), width=120)
+    terminal.show_run(page, ran.view)
+    assert f"{count:,} tokens" in page.file.getvalue()
     before = what_if(ran.done["run"], [], store=ran.store)["before"]
     assert (before["documents"], before["tokens"]) == (ran.done["total"]["exported"], count)
 

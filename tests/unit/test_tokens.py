@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from learners.tokenizer import Made, fitted
 from pipelines.artifacts import keep
@@ -19,7 +20,7 @@ from stages import tokenization
 from stages.base import measure
 from stages.errors import SpecError, StorageError
 from stages.text.tokens import Tokens
-from stages.tokenization import FILE, KIND, TOGETHER, Encoder, bytes_alone, parsed
+from stages.tokenization import FILE, KIND, TOGETHER, Encoder, alphabet, bytes_alone, cuts_at_spaces, parsed
 
 PROSE = [
     "The sieve lets the fine flour through and keeps the bran; so it was told, and so it was done.\n\n  And again.",
@@ -49,7 +50,8 @@ PIECES = st.sampled_from(
         "天",
     ]
 )
-TEXT = st.lists(PIECES | st.text(max_size=8) | st.sampled_from(PROSE), max_size=12).map("".join)
+ASCII = st.text(st.characters(max_codepoint=127), max_size=20)
+TEXT = st.lists(PIECES | st.text(max_size=8) | ASCII | st.sampled_from(PROSE), max_size=12).map("".join)
 
 
 def kept(store: Store, folder: Path, made: Made = LEARNED, name: str = "bpe") -> Any:
@@ -90,6 +92,72 @@ def test_without_merges_there_is_a_token_for_each_byte(text: str) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=False) == text
 
 
+@st.composite
+def byte_pairs(draw: st.DrawFn) -> Tokenizer:
+    """A byte-level BPE whose merges are in any order, so that a later one may make what an earlier one wants."""
+    vocabulary = alphabet()
+    merges: list[tuple[str, str]] = []
+    for _ in range(draw(st.integers(0, 12))):
+        known = sorted(vocabulary.keys() & {"a", "b", "Ġ", "1", "Ċ"} | {a + b for a, b in merges})
+        pair = draw(st.tuples(st.sampled_from(known), st.sampled_from(known)))
+        vocabulary.setdefault("".join(pair), len(vocabulary))
+        merges.append(pair)
+    made = Tokenizer(models.BPE(vocabulary, draw(st.permutations(merges)), ignore_merges=draw(st.booleans())))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return made
+
+
+@settings(max_examples=300, deadline=None)
+@given(tokenizer=byte_pairs(), texts=st.lists(st.text("ab1 \n'sé", max_size=30), max_size=4))
+def test_merges_in_any_order_give_what_the_library_gives(tokenizer: Tokenizer, texts: list[str]) -> None:
+    assert split(Encoder(tokenizer), texts) == [tokenizer.encode(text).ids for text in texts]
+
+
+def test_words_longer_than_the_kernel_merges_are_those_of_the_library() -> None:
+    texts = [letter * n for letter in ("a", "the", "1", "-", " ", "\n", "é") for n in (1, 127, 128, 129, 1_000)]
+
+    assert split(Encoder(TOKENIZER), texts) == [TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("change", "fast"),
+    [
+        ({}, True),
+        ({"normalizer": {"type": "NFC"}}, False),
+        (
+            {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}},
+            False,
+        ),
+        (
+            {
+                "pre_tokenizer": {
+                    "type": "ByteLevel",
+                    "add_prefix_space": False,
+                    "trim_offsets": True,
+                    "use_regex": False,
+                }
+            },
+            False,
+        ),
+        ({"pre_tokenizer": None}, False),
+    ],
+)
+def test_tokenizers_that_look_over_spaces_are_asked_for_whole_texts(change: dict[str, Any], fast: bool) -> None:
+    tokenizer = parsed(json.dumps(json.loads(LEARNED.content) | change), "changed")
+    texts = ["e\u0301 a  b\u00a0 c", *PROSE]
+
+    assert cuts_at_spaces(tokenizer) == fast
+    assert split(Encoder(tokenizer), texts) == [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+def test_an_added_token_that_holds_a_space_is_found_over_it() -> None:
+    tokenizer = parsed(LEARNED.content, "learned")
+    tokenizer.add_tokens(["keeps the"])
+
+    assert split(Encoder(tokenizer), [PROSE[0]]) == [tokenizer.encode(PROSE[0], add_special_tokens=False).ids]
+    assert tokenizer.token_to_id("keeps the") in split(Encoder(tokenizer), [PROSE[0]])[0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXT, max_size=6))
 def test_what_is_forgotten_and_looked_up_in_rounds_changes_nothing(texts: list[str]) -> None:
@@ -102,13 +170,15 @@ def test_what_is_forgotten_and_looked_up_in_rounds_changes_nothing(texts: list[s
     assert found == [[TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]] * 2
 
 
-@pytest.mark.parametrize(
-    "space", [chr(n) for n in range(0x110000) if chr(n).isspace() or n in {0x180E, 0x200B, 0xFEFF}]
-)
-def test_white_space_of_every_kind_before_a_space_stays_with_it(space: str) -> None:
-    texts = [f"a{space} b", f"é{space}\n\nb", f"“a”{space}", f"{space} {space}", f"字{space} 字 {space}字"]
+SPACES = [chr(n) for n in range(0x110000) if chr(n).isspace() or n in {0x180E, 0x200B, 0xFEFF}]
 
-    assert split(Encoder(TOKENIZER), texts) == [TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]
+
+def test_white_space_of_every_kind_before_a_space_stays_with_it() -> None:
+    texts = [f"a{s} \n{t}b{s}\n\n é{s} " for s in SPACES for t in (" ", "\n", "\t", "\r")]
+    made = fitted([pa.array(texts * 2)], 1_200)  # with merges over white space of different kinds
+    tokenizer = parsed(made.content, "spaced")
+
+    assert split(Encoder(tokenizer), texts) == [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 
 
 def test_neither_neighbours_nor_long_texts_change_ids() -> None:
