@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import api
+from pipelines.ablation.request import AblateRequest
 from pipelines.commands.shared import Address, AsJson, EngineChoice, EngineName, StorePath, Workers, interruptible, show
 from pipelines.run import Options
 
@@ -33,22 +34,39 @@ class Exhausted(StrEnum):
     refuse = "refuse"
 
 
+Option = typer.Option
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a unique prefix, or a spec's name.")]
 Panel = Annotated[
-    list[str], typer.Option("--panel", help="Held-out text: files, folders or globs; never part of the corpus.")
+    list[str], Option("--panel", help="Held-out text: files, folders or globs; never part of the corpus.")
 ]
 Arms = Annotated[
-    str,
-    typer.Option("--arms", help="unfiltered, curated, random, unordered, again, leave-one-out, shapley; with commas."),
+    str, Option("--arms", help="unfiltered, curated, random, unordered, again, leave-one-out, shapley; with commas.")
 ]
 OwnArm = Annotated[
     list[str] | None,
-    typer.Option("--arm", metavar="NAME=RUN|SPEC.yaml", help="An arm of another run or spec; may be repeated."),
+    Option("--arm", metavar="NAME=RUN|SPEC.yaml", help="An arm of another run or spec; may be repeated."),
 ]
-Budgets = Annotated[str, typer.Option("--budgets", help="Trained tokens, with commas: 1M,2M,4M.")]
+Baseline = Annotated[str, Option("--baseline", help="The arm that the others are compared with.")]
+Budgets = Annotated[str, Option("--budgets", help="Trained tokens, with commas: 1M,2M,4M.")]
+Seeds = Annotated[int, Option("--seeds", help="Trainings of each arm and budget.", min=1)]
+Seed = Annotated[int, Option("--seed", help="The first seed.", min=0)]
+Parameters = Annotated[str, Option("--parameters", help="Size of the model, such as 1.8M.")]
+Context = Annotated[int, Option("--context", help="Tokens of a training sequence.", min=2)]
 Tokenizer = Annotated[
-    str | None, typer.Option("--tokenizer", help="artifact:NAME; default: that of the run's own step `tokens`.")
+    str | None, Option("--tokenizer", help="artifact:NAME; default: that of the run's own step `tokens`.")
 ]
+PanelBytes = Annotated[str, Option("--panel-bytes", help="Text of the panel, for each domain.")]
+Rate = Annotated[
+    float | None, Option("--learning-rate", help="Default: a bracket around the dial's, on the baseline.", min=0)
+]
+Schedule = Annotated[ScheduleName, Option("--schedule", help="How the learning rate goes.")]
+Equal = Annotated[Terms, Option("--equal", help="What is equal between arms.")]
+Repeat = Annotated[Exhausted, Option("--exhausted", help="What follows the last token of an arm that is too small.")]
+Look = Annotated[bool, Option("--looks", help="Stop at a budget where every arm is decided.")]
+Ladder = Annotated[bool, Option("--ladder", help="Smaller models too, for: tamis scaling fit.")]
+Name = Annotated[str, Option("--name", help="What the ablation is called.")]
+#: Options that say where the ablation runs, not what it is.
+PLACES = frozenset({"run", "own_arms", "store", "engine", "workers", "address", "as_json"})
 
 
 def ablate(  # noqa: PLR0913, PLR0917 - options of one command
@@ -56,29 +74,21 @@ def ablate(  # noqa: PLR0913, PLR0917 - options of one command
     panel: Panel,
     arms: Arms = "unfiltered,curated,random",
     own_arms: OwnArm = None,
-    baseline: Annotated[
-        str, typer.Option("--baseline", help="The arm that the others are compared with.")
-    ] = "unfiltered",
+    baseline: Baseline = "unfiltered",
     budgets: Budgets = "1M,2M,4M",
-    seeds: Annotated[int, typer.Option("--seeds", help="Trainings of each arm and budget.", min=1)] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="The first seed.", min=0)] = 1,
-    parameters: Annotated[str, typer.Option("--parameters", help="Size of the model, such as 1.8M.")] = "1.8M",
-    context: Annotated[int, typer.Option("--context", help="Tokens of a training sequence.", min=2)] = 256,
+    seeds: Seeds = 3,
+    seed: Seed = 1,
+    parameters: Parameters = "1.8M",
+    context: Context = 256,
     tokenizer: Tokenizer = None,
-    panel_bytes: Annotated[str, typer.Option("--panel-bytes", help="Text of the panel, for each domain.")] = "150k",
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Default: a bracket around the dial's, on the baseline.")
-    ] = None,
-    schedule: Annotated[
-        ScheduleName, typer.Option("--schedule", help="How the learning rate goes.")
-    ] = ScheduleName.wsd,
-    equal: Annotated[Terms, typer.Option("--equal", help="What is equal between arms.")] = Terms.tokens,
-    exhausted: Annotated[
-        Exhausted, typer.Option("--exhausted", help="What follows the last token of an arm that is too small.")
-    ] = Exhausted.repeat,
-    looks: Annotated[bool, typer.Option("--looks", help="Stop at a budget where every arm is decided.")] = False,
-    ladder: Annotated[bool, typer.Option("--ladder", help="Smaller models too, for: tamis scaling fit.")] = False,
-    name: Annotated[str, typer.Option("--name", help="What the ablation is called.")] = "ablation",
+    panel_bytes: PanelBytes = "150k",
+    learning_rate: Rate = None,
+    schedule: Schedule = ScheduleName.wsd,
+    equal: Equal = Terms.tokens,
+    exhausted: Repeat = Exhausted.repeat,
+    looks: Look = False,
+    ladder: Ladder = False,
+    name: Name = "ablation",
     store: StorePath = api.DEFAULT_STORE,
     engine: EngineChoice = EngineName.local,
     workers: Workers = None,
@@ -91,35 +101,24 @@ def ablate(  # noqa: PLR0913, PLR0917 - options of one command
 
     Example: [bold]tamis ablate web-en --panel held-out/*.jsonl.gz --budgets 1M,2M,4M --seeds 3 --tokenizer artifact:bpe[/bold]
     """
+    asked = {field: value for field, value in locals().items() if field not in PLACES}
+    request = _request(asked, own_arms or [])
+    options = Options(engine.value, workers, address)
     from pipelines.terminal import watching  # noqa: PLC0415 - rich is for commands that draw
 
-    fields: dict[str, Any] = {
-        "name": name,
-        "arms": [*(part.strip() for part in arms.split(",") if part.strip()), *map(_arm, own_arms or [])],
-        "baseline": baseline,
-        "panel": panel,
-        "panel_bytes": panel_bytes,
-        "budgets": budgets,
-        "seeds": seeds,
-        "seed": seed,
-        "parameters": parameters,
-        "context": context,
-        "tokenizer": tokenizer,
-        "learning_rate": learning_rate,
-        "schedule": schedule.value,
-        "equal": equal.value,
-        "exhausted": exhausted.value,
-        "looks": looks,
-        "ladder": ladder,
-    }
-    request = api.ablate_request(fields)
-    options = Options(engine.value, workers, address)
     with (
         interruptible("what is trained is kept, and the same command goes on from here"),
         watching(quiet=as_json) as watch,
     ):
         done = api.ablate(run, request, store=store, options=options, watch=watch)
     show(done, as_json, lambda page: _draw(page, done, store))
+
+
+def _request(asked: dict[str, Any], own_arms: list[str]) -> AblateRequest:
+    """What is asked, in the words of the section `ablate:`."""
+    named = [part.strip() for part in asked["arms"].split(",") if part.strip()]
+    plain = {field: value.value if isinstance(value, StrEnum) else value for field, value in asked.items()}
+    return api.ablate_request({**plain, "arms": [*named, *map(_arm, own_arms)]})
 
 
 def _arm(text: str) -> dict[str, str]:

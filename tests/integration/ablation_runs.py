@@ -6,10 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import api
+from pipelines.learning.tokenizer import Learning
 from pipelines.run import Options
 
 LOCAL = Options("local", 2)
-WORDS = "flour bran sieve drum grain miller stone water wheel sack bread oven rye wheat dust cloth 篩 мука منخل".split()
+WORDS = (
+    "flour",
+    "bran",
+    "sieve",
+    "drum",
+    "grain",
+    "miller",
+    "stone",
+    "water",
+    "wheel",
+    "sack",
+    "bread",
+    "oven",
+    "rye",
+    "wheat",
+    "dust",
+    "cloth",
+    "篩",
+    "мука",
+    "منخل",
+)
 TINY = {"parameters": "30k", "context": 32, "budgets": [1200, 2400, 4800], "seeds": 2, "panel_bytes": 4000}
 
 
@@ -31,8 +52,6 @@ def made(folder: Path, **changes: Any) -> dict[str, Any]:
         (panel / domain / "eval.jsonl").write_text(
             "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         )
-    from pipelines.learning.tokenizer import Learning
-
     api.learn_tokenizer("bpe", Learning(text=[str(corpus / "*.jsonl")], vocabulary=300), store=store, options=LOCAL)
     spec = {
         "name": "mill",

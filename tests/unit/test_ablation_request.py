@@ -62,7 +62,7 @@ def test_a_request_that_cannot_be_met_is_refused_with_a_sentence(fields, said):
 
 
 def test_an_unknown_field_is_refused_with_a_suggestion():
-    with pytest.raises(SpecError, match="has the unknown field 'seedz'; did you mean 'seed'?"):
+    with pytest.raises(SpecError, match=r"has the unknown field 'seedz'; did you mean 'seed'\?"):
         request_of({**PANEL, "seedz": 3}, "`ablate`")
 
 
