@@ -11,7 +11,7 @@ from pipelines.ablation.bracket import Bracket
 from pipelines.ablation.prepare import Prepared, ReadyArm, facts
 from pipelines.ablation.recipe import Recipe
 from trainer.evidence.losses import Losses
-from trainer.evidence.stages import stage_shares
+from trainer.evidence.step_values import step_values
 from trainer.evidence.study import study
 from trainer.panel import Panel
 from trainer.parameters import count_parameters, flops_per_token
@@ -35,10 +35,13 @@ class Findings:
     seconds_per_token: float | None = None
     stopped: str | None = None
 
-    def losses(self) -> Losses:
-        """The endpoints as one array; NaN where a run is missing or diverged."""
+    def losses(self, count: int | None = None) -> Losses:
+        """The endpoints as one array, of the first `count` budgets (None: of those that were trained).
+
+        NaN where a run is missing or diverged.
+        """
         request, arms = self.prepared.request, self.prepared.arms
-        budgets = request.budgets[: self._reached()]
+        budgets = request.budgets[: count or self._reached()]
         shape = (len(arms), request.seeds, len(budgets))
         nats = np.full((*shape, len(self.panel.bytes_D)), np.nan)
         tokens = np.full(shape, np.nan)
@@ -60,7 +63,24 @@ class Findings:
             bytes_D=self.panel.bytes_D.astype(np.float64),
             domain_D=self.panel.domain_D.astype(np.int64),
             hit_AD=np.stack([self._hit(arm)[1] for arm in arms]),
+            curation_flops_A=self._curation_flops(),
+            tokens_D=np.diff(self.panel.offsets_D1).astype(np.float64),
+            pool_tokens_A=np.array([self._pool_tokens(arm) for arm in arms]),
         )
+
+    def _curation_flops(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """The processor time of each arm's curation as what training does in that time; None before anything is trained."""
+        outcomes = [r["outcome"] for r in self.records.values() if r["losses"] is not None]
+        seconds, tokens = sum(o["cpu_seconds"] for o in outcomes), sum(o["tokens"] for o in outcomes)
+        if not seconds:
+            return None
+        rate = tokens * flops_per_token(self.recipe.model) / seconds
+        return np.array([arm.supply.curation_cpu_seconds * rate for arm in self.prepared.arms])
+
+    def _pool_tokens(self, arm: ReadyArm) -> float:
+        """Tokens of an arm's documents, each once, with the end of each."""
+        rows = np.unique(arm.chosen.rows)
+        return float(arm.tokenized.pack.lengths_of(rows).sum() + len(rows))
 
     def _reached(self) -> int:
         """How many budgets were trained."""
@@ -97,10 +117,17 @@ class Findings:
 
     def _stages(self, losses: Losses) -> dict[str, Any] | None:
         """What each part of the curation adds, where enough pipelines were trained."""
-        stages = {a.name: a.arm.stages for a in self.prepared.arms if a.arm.stages is not None}
-        steps = tuple(parts(self.prepared.run.spec.raw))
+        members = {a.name: a.arm.stages for a in self.prepared.arms if a.arm.stages is not None}
+        whole = frozenset(parts(self.prepared.run.spec.raw))
+        if (
+            frozenset() not in members.values()
+            or whole not in members.values()
+            or len(set(members.values())) <= len(whole)
+        ):
+            return None
         request = self.prepared.request
-        return stage_shares(losses, stages, steps, seed=request.seed, resamples=request.resamples, confidence=0.95)
+        found = step_values(losses, members, {}, seed=request.seed, resamples=request.resamples)
+        return found if found["steps"] else None
 
     def _study(self, losses: Losses) -> dict[str, Any]:
         request = self.prepared.request
