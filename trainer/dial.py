@@ -39,7 +39,7 @@ def dial(parameters: int, *, vocabulary: int, context: int) -> ModelSettings:
 
 def _of_width(width: int, parameters: int, vocabulary: int, context: int) -> list[ModelSettings]:
     """Decoders of a width and about the right size, one for each depth that there can be."""
-    heads = max(1, round(width / HEAD))
+    heads = max(2, round(width / HEAD))
     if width % (2 * heads) or (width >= 2 * HEAD and width % HEAD):
         return []
     shares = heads >= 16 and heads % 2 == 0  # noqa: PLR2004  # [J] below that keys and values cost little

@@ -183,15 +183,10 @@ class _Heads(torch.autograd.Function):
         weights_2D = torch.stack((queries_D, keys_D)).detach()
         ctx.save_for_backward(x_BTCD, weights_2D, tables_2TE, places_BT, r_BTJ)
         ctx.how = how
-        known = (
-            _tokens(x_BTCD),
-            _flat(places_BT),
-            tables_2TE.numpy(),
-            weights_2D.numpy(),
-            kernels.number(epsilon),
-            turn,
-        )
-        kernels.heads_forward(*known, _tokens(q_BTHD), _tokens(k_BTGD), _tokens(v_BTGD), _rows(r_BTJ))
+        angles = (turn, _flat(places_BT), tables_2TE.numpy())
+        norm = (weights_2D.numpy(), kernels.number(epsilon))
+        results = (_tokens(q_BTHD), _tokens(k_BTGD), _tokens(v_BTGD), _rows(r_BTJ))
+        kernels.heads_forward(_tokens(x_BTCD), angles, norm, results)
         return q_BTHD, k_BTGD, v_BTGD
 
     @staticmethod
@@ -200,9 +195,10 @@ class _Heads(torch.autograd.Function):
         x_BTCD, weights_2D, tables_2TE, places_BT, r_BTJ = ctx.saved_tensors
         _, epsilon, turn = ctx.how
         dx, dw_2D = torch.empty_like(x_BTCD), torch.zeros_like(weights_2D)
-        known = (_tokens(x_BTCD), _flat(places_BT), tables_2TE.numpy(), weights_2D.numpy(), epsilon >= 0, turn)
-        gradients = (_tokens(dq), _tokens(dk), _tokens(dv))
-        kernels.heads_backward(*known, _rows(r_BTJ), *gradients, _tokens(dx), dw_2D.numpy())
+        angles = (turn, _flat(places_BT), tables_2TE.numpy())
+        norm = (weights_2D.numpy(), kernels.number(epsilon))
+        given = (_rows(r_BTJ), _tokens(dq), _tokens(dk), _tokens(dv))
+        kernels.heads_backward(_tokens(x_BTCD), angles, norm, given, (_tokens(dx), dw_2D.numpy()))
         return dx, dw_2D[0], dw_2D[1], None, None, None
 
 

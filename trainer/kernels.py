@@ -5,7 +5,7 @@ N rows, W or D columns. Sums may be reassociated for speed, always in the same w
 infinity pass through. Each function writes to arrays that it is given.
 """
 
-# ruff: noqa: FBT001, PLR0913, PLR0917 - numba takes positions; numba takes flat arguments
+
 # numba infers the types of its numbers, which mypy takes for Python's
 # mypy: ignore-errors
 
@@ -18,10 +18,12 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+_f4 = np.float32
 _Array = NDArray[Any]
+_Turn = tuple[bool, _Array, _Array]  # whether to, places [N], cosines and sines by position [2, T, D / 2]
+_Norm = tuple[_Array, _f4]  # weights of queries and keys [2, D], epsilon, negative for none
 #: Sums in any order, fused multiply-adds; NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz"}
-_f4 = np.float32
 _LOG2_E, _LN2_HIGH, _LN2_LOW = _f4(1.4426950408889634), _f4(0.693359375), _f4(-2.12194440e-4)
 _P0, _P1, _P2 = _f4(1.9875691500e-4), _f4(1.3981999507e-3), _f4(8.3334519073e-3)
 _P3, _P4, _P5 = _f4(4.1665795894e-2), _f4(1.6666665459e-1), _f4(5.0000001201e-1)
@@ -100,19 +102,14 @@ def norm_backward(x_NW: _Array, w_W: _Array, r_N: _Array, dy_NW: _Array, dx_NW: 
 
 
 @_kernel()
-def heads_forward(
-    x_NCD: _Array,
-    places_N: _Array,
-    tables_2TE: _Array,
-    weights_2D: _Array,
-    epsilon: _f4,
-    turn: bool,
-    q_NHD: _Array,
-    k_NGD: _Array,
-    v_NGD: _Array,
-    r_NJ: _Array,
-) -> None:
-    """Split rows of C = H + 2 G heads; queries and keys normalized (epsilon >= 0) and turned by their place's angles."""
+def heads_forward(x_NCD: _Array, turn: _Turn, norm: _Norm, results: tuple[_Array, ...]) -> None:
+    """Split rows of C = H + 2 G heads; queries and keys normalized (epsilon >= 0) and turned by their place's angles.
+
+    results: queries [N, H, D], keys and values [N, G, D], 1 / root mean square of queries and keys [N, H + G].
+    """
+    turned, places_N, tables_2TE = turn
+    weights_2D, epsilon = norm
+    q_NHD, k_NGD, v_NGD, r_NJ = results
     queries, shared = q_NHD.shape[1], k_NGD.shape[1]
     half = x_NCD.shape[2] // 2
     for n in range(x_NCD.shape[0]):
@@ -128,7 +125,7 @@ def heads_forward(
                     total += x[i] * x[i]
                 r = _ONE / np.sqrt(total / _f4(x.size) + epsilon)
             r_NJ[n, c] = r
-            if turn:
+            if turned:
                 for i in range(half):
                     first, second = x[i] * r * w[i], x[half + i] * r * w[half + i]
                     y[i] = first * cosines[i] - second * sines[i]
@@ -142,20 +139,16 @@ def heads_forward(
 
 @_kernel()
 def heads_backward(
-    x_NCD: _Array,
-    places_N: _Array,
-    tables_2TE: _Array,
-    weights_2D: _Array,
-    normal: bool,
-    turn: bool,
-    r_NJ: _Array,
-    dq_NHD: _Array,
-    dk_NGD: _Array,
-    dv_NGD: _Array,
-    dx_NCD: _Array,
-    dw_2D: _Array,
+    x_NCD: _Array, turn: _Turn, norm: _Norm, given: tuple[_Array, ...], results: tuple[_Array, ...]
 ) -> None:
-    """Gradients of the rows and, added to what is there, of the two weights (queries', keys')."""
+    """Gradients of the rows and, added to what is there, of the two weights (queries', keys').
+
+    given: the last result of `heads_forward`, then the gradients of the others.
+    """
+    turned, places_N, tables_2TE = turn
+    weights_2D, epsilon = norm
+    r_NJ, dq_NHD, dk_NGD, dv_NGD = given
+    dx_NCD, dw_2D = results
     queries, shared, width = dq_NHD.shape[1], dk_NGD.shape[1], x_NCD.shape[2]
     half = width // 2
     d = np.empty(width, np.float32)
@@ -167,14 +160,14 @@ def heads_backward(
             dy = dq_NHD[n, c] if c < queries else dk_NGD[n, c - queries]
             w = weights_2D[0] if c < queries else weights_2D[1]
             part = part_2D[0] if c < queries else part_2D[1]
-            if turn:
+            if turned:
                 for i in range(half):
                     d[i] = dy[i] * cosines[i] + dy[half + i] * sines[i]
                     d[half + i] = dy[half + i] * cosines[i] - dy[i] * sines[i]
             else:
                 d[:] = dy
             along = _NIL
-            if normal:
+            if epsilon >= _NIL:
                 for i in range(width):
                     along += d[i] * w[i] * x[i]
                 along = r * r * r * along / _f4(width)

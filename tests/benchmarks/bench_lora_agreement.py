@@ -39,7 +39,7 @@ DOMAINS = ("manuals", "encyclopedic", "books")
 VOCABULARY, END = 1024, 0
 MODEL = dial(250_000, vocabulary=VOCABULARY, context=128)
 SEQUENCES = 8
-FULL_RATE, LORA_RATE = 5e-3, 2e-2
+FULL_RATE, LORA_RATE = 5e-3, 1e-2
 RANKS = (4, 16)
 LONGEST = 1_500  # characters of a document, so that each recipe has many
 
