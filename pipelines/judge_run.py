@@ -59,7 +59,8 @@ def judge_run(execution: Execution, plan: Plan) -> Judgement:
         SpecError: a percentile has too many groups.
         StorageError: a sidecar is missing.
     """
-    steps = [plan.step(n) for n in dict.fromkeys(c.rpartition(".")[0] for c in plan.policy.columns if "." in c)]
+    read = (*plan.policy.columns, f"{LEAVING}.bytes")
+    steps = [plan.step(n) for n in dict.fromkeys(c.rpartition(".")[0] for c in read if "." in c)]
     corpus = sorted({s.name for s in steps if not s.is_row}.union(*(s.corpus for s in steps)))
     inputs = execution.inputs(corpus)
     bad = {s.digest: tuple(execution.results.quarantined(s.digest)) for s in execution.shards}

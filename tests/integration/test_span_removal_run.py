@@ -121,3 +121,24 @@ def test_a_run_that_is_opened_again_has_the_chain_of_rewriting_steps_that_it_ran
     assert seen.plan.json()["steps"] == stored["plan"]["steps"]
     assert collect(seen)["repeat"]["keys"] == stored["report"]["repeat"]["keys"]
     assert list(stored["report"]["repeat"]["spec"]["measure"]) == ["written", "found", "cut"]
+
+
+def test_sizes_follow_where_a_file_that_is_added_changes_what_leaves_of_another(write_jsonl, tmp_path):
+    """Which page keeps the notice is decided anew: a verdict of before has the sizes of before."""
+
+    def texts(name: str, pages: int) -> Path:
+        records = [{"text": f"Page {name}-{i}.\n\n{NOTICE}\n\nIt ends."} for i in range(pages)]
+        return write_jsonl(f"pages/{name}.jsonl", records).parent
+
+    changes = {"source.path": str(texts("b", 2) / "*.jsonl"), "source.shard_bytes": 1, "keep": []}
+    spec = load(SPECS / "dedup-paragraphs.yaml", changes)
+    kept = []
+    for pages in (0, 12):
+        texts("a", pages)
+        done = run(spec, store=tmp_path / "store", options=LOCAL)
+        found = view(done["run"], store=tmp_path / "store")
+        tables = [found.read(s, ["doc_id", "verdict.text_bytes", found.text]) for s in found.shards]
+        rows = [row for table in tables for row in table.to_pylist()]
+        assert [row["verdict.text_bytes"] for row in rows] == [len(row[found.text].encode()) for row in rows]
+        kept.append([row["doc_id"] for row in rows if NOTICE in row[found.text]])
+    assert kept[0] != kept[1], "another page keeps the notice, or this test shows nothing"
