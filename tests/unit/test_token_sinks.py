@@ -4,13 +4,11 @@ import hashlib
 import io
 import json
 import struct
-import tarfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -176,35 +174,6 @@ def _array(value: bytes) -> list[int]:
     return ids
 
 
-def read_webdataset(files: list[bytes]) -> list[dict[str, Any]]:
-    """Neighbouring members up to the first dot of their names, with Python's own tar reader."""
-    found: dict[str, dict[str, Any]] = {}
-    with tarfile.open(fileobj=io.BytesIO(files[0])) as tar:
-        for member in tar:
-            name, _, end = member.name.partition(".")
-            file = tar.extractfile(member)
-            assert file is not None
-            found.setdefault(name, {})[end] = file.read()
-    return [{"doc_id": name, **row} for name, row in found.items()]
-
-
-def tar_of(members: list[tuple[str, bytes]]) -> bytes:
-    """What Python's own tar writer makes of them, up to the padding of its last record."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-        return file.getvalue() + bytes(1024)
-
-
-def npy_of(ids: list[int]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, np.array(ids, np.uint16))
-    return file.getvalue()
-
-
 @settings(max_examples=60, deadline=None)
 @given(rows=DOCUMENTS)
 @pytest.mark.parametrize(
@@ -231,45 +200,6 @@ def test_a_slow_reader_of_mds_finds_ids_texts_and_tokens(rows: Rows) -> None:
         for row in rows
     ]
     assert read_mds(files) == expected
-
-
-@settings(max_examples=40, deadline=None)
-@given(rows=DOCUMENTS)
-def test_webdataset_shards_are_what_python_and_numpy_write_of_the_same_members(rows: Rows) -> None:
-    (data,), counts = written(WebDataset(), rows, schema_of(WebDataset(), CODINGS["narrow"]))
-
-    members = []
-    for row, found in zip(rows, read_webdataset([data]), strict=True):
-        name, ids = row["doc_id"], [*row["tokens"], 299]
-        given_meta = {} if row["meta"] is None else {"meta": json.loads(row["meta"])}
-        assert json.loads(found["json"]) == {"doc_id": name, **given_meta}
-        members += [
-            (f"{name}.json", found["json"]),
-            (f"{name}.tokens.npy", npy_of(ids)),
-            (f"{name}.txt", row["text"].encode()),
-        ]
-    assert data == tar_of(members)
-    assert counts == {"documents": len(rows), "tokens": sum(len(row["tokens"]) + 1 for row in rows)}
-
-
-def test_webdataset_json_has_what_is_not_null_and_is_not_text() -> None:
-    rows = [
-        {"doc_id": "a", "text": "x", "meta": '{"n": 1.50}', "tokens": [1]},
-        {"doc_id": "b", "text": "", "meta": None},
-    ]
-    schema = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("meta", pa.string())])
-
-    (data,), counts = written(WebDataset(), rows, schema)
-
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        members = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
-    assert members == {
-        "a.json": b'{"doc_id":"a","meta":{"n": 1.50}}',
-        "a.txt": b"x",
-        "b.json": b'{"doc_id":"b"}',
-        "b.txt": b"",
-    }
-    assert counts == {"documents": 2}
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
@@ -356,11 +286,6 @@ def test_a_run_without_tokens_is_told_what_to_add(sink: TokenSink) -> None:
         SpecError, match=r"measures none; add a step such as `tokens: \{kind: tokens, tokenizer: artifact:NAME\}`"
     ):
         sink.wanted(("doc_id", "text"), [])
-
-
-def test_webdataset_does_without_tokens() -> None:
-    assert WebDataset().wanted(("doc_id", "text"), []) == ("doc_id", "text")
-    assert WebDataset(columns=("text",)).wanted(("doc_id", "text", "lang"), ["tokens.ids"]) == ("doc_id", "text")
 
 
 def test_of_several_steps_of_tokens_one_must_be_chosen() -> None:
