@@ -16,7 +16,7 @@ _TYPES = {"uint16": 20, "int32": 16}
 MAX_BYTES = 1 << 32
 
 
-class LitData(TokenSink):
+class Litdata(TokenSink):
     """Token ids as LitData chunks, one a file, with `index.json`.
 
     A chunk is the number of its documents N, N + 1 offsets (all uint32, little-endian) and the ids of all documents in a

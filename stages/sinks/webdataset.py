@@ -18,7 +18,7 @@ _NPY, _ALIGNED = b"\x93NUMPY\x01\x00", 64
 _KEY = "doc_id"
 
 
-class WebDataset(TokenSink):
+class Webdataset(TokenSink):
     """Documents as tar shards of `DOC_ID.json`, `DOC_ID.txt` and, where the run has tokens, `DOC_ID.tokens.npy`.
 
     The JSON has the columns that are not null, without the text. With `columns`, a document has those alone; naming `tokens.ids` gives the tokens. Members carry no time and no owner.

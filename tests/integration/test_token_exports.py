@@ -19,13 +19,13 @@ from pipelines.run import Options
 from stages.base import Sink
 from stages.catalog import parse
 from stages.errors import SpecError
-from stages.sinks.litdata import LitData
+from stages.sinks.litdata import Litdata
 from stages.sinks.mds import Mds
-from stages.sinks.webdataset import WebDataset
+from stages.sinks.webdataset import Webdataset
 
 FORMATS = ("litdata", "mds", "megatron", "webdataset")
 #: The sinks of all of them but Megatron's, which runs write themselves here.
-OTHERS = (LitData(), Mds(columns=("text", "meta")), WebDataset())
+OTHERS = (Litdata(), Mds(columns=("text", "meta")), Webdataset())
 #: `datasets` leaves files to the collector, and so does `webdataset`.
 LEAVES_OPEN = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 Place = tuple[Path, str]

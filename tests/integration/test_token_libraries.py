@@ -18,7 +18,7 @@ from token_runs import corpus_at, exported, kept, ran, tokenizer_in
 
 from pipelines.engine_local import LocalEngine
 from stages.base import Sink
-from stages.sinks.litdata import LitData
+from stages.sinks.litdata import Litdata
 from stages.sinks.mds import Mds
 from stages.sinks.megatron import Megatron
 
@@ -118,7 +118,7 @@ def test_streaming_finds_every_document_and_its_hashes_hold(
 def test_litdata_finds_the_blocks_of_every_chunk(
     libraries: Path, tokenized: tuple[Path, str, str], tmp_path: Path, engine: LocalEngine
 ) -> None:
-    folder, documents, dtype = at(tokenized, LitData(), tmp_path / "out", engine)
+    folder, documents, dtype = at(tokenized, Litdata(), tmp_path / "out", engine)
     rows = [f["rows"] for f in json.loads((folder / "manifest.json").read_bytes())["files"]]
 
     found = read(libraries, folder, "litdata")

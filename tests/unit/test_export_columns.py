@@ -8,10 +8,10 @@ from pipelines.plan import Plan, plan
 from pipelines.spec import from_data
 from stages.base import Sink
 from stages.errors import SpecError
-from stages.sinks.litdata import LitData
+from stages.sinks.litdata import Litdata
 from stages.sinks.mds import Mds
 from stages.sinks.parquet import Parquet
-from stages.sinks.webdataset import WebDataset
+from stages.sinks.webdataset import Webdataset
 
 TOKENS = {"kind": "tokens", "tokenizer": "artifact:bpe"}
 
@@ -27,7 +27,7 @@ def columns(sink: Sink, **measure: Any) -> Columns:
 
 
 def test_a_token_format_reads_the_tokens_and_what_the_card_counts_and_no_text() -> None:
-    found = columns(LitData(), clean={"kind": "normalize"}, tokens=TOKENS)
+    found = columns(Litdata(), clean={"kind": "normalize"}, tokens=TOKENS)
 
     assert found.read == ("tokens.ids", "source", "license", "lang", "verdict.text_bytes")
     assert found.leaving.equals(pa.schema([("tokens", pa.list_(pa.uint32()))]))
@@ -82,7 +82,7 @@ def test_a_type_that_the_vocabulary_does_not_fit_is_refused_when_the_spec_is_pla
 
 
 def test_tokens_of_two_steps_are_refused() -> None:
-    sink = WebDataset(columns=("a.ids", "b.ids"))
+    sink = Webdataset(columns=("a.ids", "b.ids"))
 
     with pytest.raises(SpecError, match=r"both 'a\.ids' and 'b\.ids'; name the tokens of one step"):
         columns(sink, a=TOKENS, b=TOKENS)

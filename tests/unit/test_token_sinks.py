@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from stages.errors import DataError, SpecError
 from stages.sinks import litdata, mds
 from stages.sinks.jsonl import Jsonl
-from stages.sinks.litdata import LitData
+from stages.sinks.litdata import Litdata
 from stages.sinks.mds import Mds
 from stages.sinks.megatron import Megatron
 from stages.sinks.parquet import Parquet
 from stages.sinks.token_ids import Coding, TokenSink
-from stages.sinks.webdataset import WebDataset
+from stages.sinks.webdataset import Webdataset
 
 GOLDEN = Path(__file__).parent / "token_golden"
 CODINGS = {"narrow": Coding(300, 299), "wide": Coding(70_000, 69_999)}
 Rows = list[dict[str, Any]]
-TOKEN_SINKS = [LitData(), Megatron(), Mds(), Mds(columns=("text", "meta")), WebDataset(), LitData(end_of_text=False)]
+TOKEN_SINKS = [Litdata(), Megatron(), Mds(), Mds(columns=("text", "meta")), Webdataset(), Litdata(end_of_text=False)]
 DOCUMENTS = st.lists(
     st.fixed_dictionaries(
         {
@@ -80,7 +80,7 @@ def golden(width: str) -> Rows:
 
 @pytest.mark.parametrize("width", CODINGS)
 def test_litdata_chunks_are_those_that_litdata_writes(width: str) -> None:
-    sink = LitData()
+    sink = Litdata()
     schema = schema_of(sink, CODINGS[width])
 
     (data,), counts = written(sink, golden(width), schema)
@@ -177,7 +177,7 @@ def _array(value: bytes) -> list[int]:
 @settings(max_examples=60, deadline=None)
 @given(rows=DOCUMENTS)
 @pytest.mark.parametrize(
-    ("sink", "read"), [(LitData(), read_litdata), (Megatron(), read_megatron)], ids=["litdata", "megatron"]
+    ("sink", "read"), [(Litdata(), read_litdata), (Megatron(), read_megatron)], ids=["litdata", "megatron"]
 )
 def test_a_slow_reader_finds_the_ids_of_every_document_and_the_end_of_text_after_them(
     sink: TokenSink, read: Callable[[list[bytes]], list[list[int]]], rows: Rows
@@ -227,11 +227,11 @@ def test_without_end_of_text_documents_are_their_own_tokens() -> None:
 @pytest.mark.parametrize(
     ("sink", "vocabulary", "dtype"),
     [
-        (LitData(), 65_536, "uint16"),
-        (LitData(), 65_537, "int32"),
+        (Litdata(), 65_536, "uint16"),
+        (Litdata(), 65_537, "int32"),
         (Megatron(), 65_537, "int32"),
         (Mds(), 65_537, "uint32"),
-        (WebDataset(), 65_536, "uint16"),
+        (Webdataset(), 65_536, "uint16"),
         (Megatron(dtype="int32"), 300, "int32"),
         (Mds(dtype="int64"), 300, "int64"),
     ],
@@ -267,7 +267,7 @@ def test_row_groups_are_cut_by_the_bytes_of_token_ids_too() -> None:
 
 
 def test_an_index_of_no_documents_is_valid_json() -> None:
-    for sink in (LitData(), Mds()):
+    for sink in (Litdata(), Mds()):
         schema = schema_of(sink, CODINGS["narrow"])
         (data,), counts = written(sink, [], schema)
 
@@ -280,7 +280,7 @@ def test_an_index_of_no_documents_is_valid_json() -> None:
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sink", [LitData(), Mds(), Megatron()], ids=lambda s: s.kind)
+@pytest.mark.parametrize("sink", [Litdata(), Mds(), Megatron()], ids=lambda s: s.kind)
 def test_a_run_without_tokens_is_told_what_to_add(sink: TokenSink) -> None:
     with pytest.raises(
         SpecError, match=r"measures none; add a step such as `tokens: \{kind: tokens, tokenizer: artifact:NAME\}`"
@@ -289,18 +289,18 @@ def test_a_run_without_tokens_is_told_what_to_add(sink: TokenSink) -> None:
 
 
 def test_of_several_steps_of_tokens_one_must_be_chosen() -> None:
-    assert LitData(tokens="b").wanted((), ["a.ids", "b.ids"]) == ("b.ids",)
+    assert Litdata(tokens="b").wanted((), ["a.ids", "b.ids"]) == ("b.ids",)
     with pytest.raises(SpecError, match="the steps a, b all give some; choose one with `tokens: a`"):
-        LitData().wanted((), ["a.ids", "b.ids"])
+        Litdata().wanted((), ["a.ids", "b.ids"])
     with pytest.raises(SpecError, match="`tokens` names 'bb', which is no step of tokens"):
-        LitData(tokens="bb").wanted((), ["a.ids", "b.ids"])
+        Litdata(tokens="bb").wanted((), ["a.ids", "b.ids"])
 
 
 @pytest.mark.parametrize(
     ("sink", "coding", "message"),
     [
         (
-            LitData(dtype="uint16"),
+            Litdata(dtype="uint16"),
             Coding(65_537, 0),
             "a vocabulary of 65537 does not fit into uint16; leave `dtype` out",
         ),
@@ -313,7 +313,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(sink: TokenSink, c
 
 
 def test_a_tokenizer_that_is_not_known_yet_refuses_nothing() -> None:
-    LitData(dtype="uint16").check(schema_of(LitData(), Coding(None, None)))
+    Litdata(dtype="uint16").check(schema_of(Litdata(), Coding(None, None)))
 
 
 def test_a_kept_document_without_tokens_is_an_error_that_names_it() -> None:
@@ -323,7 +323,7 @@ def test_a_kept_document_without_tokens_is_an_error_that_names_it() -> None:
         written(Mds(), rows, schema_of(Mds(), CODINGS["narrow"]))
 
 
-@pytest.mark.parametrize("sink", [LitData(), Mds(), Megatron(), WebDataset()], ids=lambda s: s.kind)
+@pytest.mark.parametrize("sink", [Litdata(), Mds(), Megatron(), Webdataset()], ids=lambda s: s.kind)
 def test_an_id_beyond_the_vocabulary_is_an_error(sink: TokenSink) -> None:
     rows = [{"doc_id": "a", "text": "", "meta": None, "tokens": [300]}]
 
@@ -331,7 +331,7 @@ def test_an_id_beyond_the_vocabulary_is_an_error(sink: TokenSink) -> None:
         written(sink, rows, schema_of(sink, CODINGS["narrow"]))
 
 
-@pytest.mark.parametrize(("sink", "module"), [(LitData(), litdata), (Mds(), mds)], ids=["litdata", "mds"])
+@pytest.mark.parametrize(("sink", "module"), [(Litdata(), litdata), (Mds(), mds)], ids=["litdata", "mds"])
 def test_a_file_that_offsets_of_32_bits_cannot_span_is_refused(
     sink: TokenSink, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

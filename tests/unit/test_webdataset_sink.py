@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.sinks.token_ids import Coding
-from stages.sinks.webdataset import WebDataset
+from stages.sinks.webdataset import Webdataset
 
 Rows = list[dict[str, Any]]
 PLAIN = pa.schema([("doc_id", pa.string()), ("text", pa.string()), ("meta", pa.string())])
@@ -32,7 +32,7 @@ def written(rows: Rows, schema: pa.Schema) -> tuple[bytes, dict[str, int]]:
     """The shard, and what writing it gave."""
     file = io.BytesIO()
     batch = pa.RecordBatch.from_pylist([{n: row[n] for n in schema.names} for row in rows], schema)
-    counts = WebDataset().write([batch], schema, file)
+    counts = Webdataset().write([batch], schema, file)
     return file.getvalue(), dict(counts)
 
 
@@ -104,5 +104,5 @@ def test_webdataset_json_has_what_is_not_null_and_is_not_text() -> None:
 
 
 def test_webdataset_does_without_tokens() -> None:
-    assert WebDataset().wanted(("doc_id", "text"), []) == ("doc_id", "text")
-    assert WebDataset(columns=("text",)).wanted(("doc_id", "text", "lang"), ["tokens.ids"]) == ("doc_id", "text")
+    assert Webdataset().wanted(("doc_id", "text"), []) == ("doc_id", "text")
+    assert Webdataset(columns=("text",)).wanted(("doc_id", "text", "lang"), ["tokens.ids"]) == ("doc_id", "text")
