@@ -2,6 +2,8 @@
 
 import torch
 
+from trainer.settings import Precision
+
 #: Dense bf16 tensor operations a second by words of the device's name; the first entry whose words are all in it. From
 #: NVIDIA's data sheets.
 PEAK_BF16 = (
@@ -36,3 +38,18 @@ def device(rank: int) -> torch.device:
 def name(device: torch.device) -> str:
     """What the device calls itself: `NVIDIA H100 80GB HBM3`, `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def fast_precision(device: torch.device) -> Precision:
+    """The precision in which this device trains fastest: bf16 where it computes in it, else fp32.
+
+    A CPU without such instructions emulates bf16, many times slower than fp32. Runs that are compared need one precision, so
+    this is to be asked once, where they are planned.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    try:
+        computes = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # torch has no public way to ask
+    except AttributeError:  # torch was built without oneDNN
+        computes = False
+    return "bf16" if computes else "fp32"

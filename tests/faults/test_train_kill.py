@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from training_runs import make_data, make_job, result, start, steps
 
+from trainer.checkpoint import listed, read
 from trainer.journal import entries
 from trainer.train import train
 
@@ -54,6 +55,9 @@ def test_a_kill_at_any_named_place_changes_no_bit(tmp_path, place):
     job = make_job(tmp_path, "killed", averaging={"kind": "ema"}, checkpoint_every=3)
     for hit in (1, 2, 3):  # a place may be passed more often than a checkpoint is written
         killed(job, f"{place}:kill@{hit}")
+        assert [read(path).step for _, path in listed(tmp_path / "killed")] == steps(tmp_path / "killed"), (
+            "all are whole"
+        )
     assert result(train(job)) == result(undisturbed)
     assert steps(tmp_path / "killed") == [21, 24]
     assert not [path.name for path in (tmp_path / "killed").iterdir() if path.name.startswith((".making", ".deleting"))]

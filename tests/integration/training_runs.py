@@ -92,7 +92,7 @@ def train_in_world(job: Job, size: int) -> Outcome:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    place = {"CUDA_VISIBLE_DEVICES": "", "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [start(job, **place, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(size)]
     for process in processes:
         process.join(120)

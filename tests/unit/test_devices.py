@@ -1,8 +1,11 @@
 """Peak speeds by the names that devices have."""
 
-import pytest
+import time
 
-from trainer.devices import peak_flops
+import pytest
+import torch
+
+from trainer.devices import fast_precision, peak_flops
 
 
 @pytest.mark.parametrize(
@@ -22,3 +25,17 @@ from trainer.devices import peak_flops
 )
 def test_a_device_has_the_peak_of_its_data_sheet_or_none(name, peak):
     assert peak_flops(name) == peak
+
+
+def test_the_fast_precision_is_never_the_slower_one_by_far():
+    left, right = torch.randn(512, 512), torch.randn(512, 512)
+    seconds = {}
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = left.to(kind), right.to(kind)
+        rounds = []
+        for _ in range(5):
+            began = time.process_time()
+            torch.mm(a, b)
+            rounds.append(time.process_time() - began)
+        seconds[precision] = min(rounds)
+    assert seconds[fast_precision(torch.device("cpu"))] < 2 * min(seconds.values())
