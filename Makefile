@@ -11,6 +11,8 @@ STAMP := .venv/.installed
 STORE ?= tamis-store
 ENGINE ?= ray
 TESTS ?= -m "not long"
+# Two processes at once, each with its own embedded Ray; the tests of one file stay together.
+WORKERS ?= 2
 
 .PHONY: quickstart test lint bench golden clean
 
@@ -21,7 +23,7 @@ quickstart: $(STAMP)
 	  --tokenizer artifact:quickstart-bpe --parameters 400k --context 128 --budgets 75k,150k,300k --seeds 2 --store $(STORE)
 
 test: lint
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

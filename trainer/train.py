@@ -24,6 +24,7 @@ from trainer.distributed import World, joined
 from trainer.exactness import exact
 from trainer.job import Job, Outcome, Progress, identity
 from trainer.loop import Loop, Subject
+from trainer.memory import keep_freed_memory
 from trainer.model import Decoder, flops_per_token, initialize
 from trainer.schedule import first_difference
 from trainer.settings import Schedule
@@ -62,6 +63,7 @@ def train(job: Job, *, progress: Report | None = None, build: Build = decoder) -
         StorageError: a checkpoint, the log or the data cannot be read or written.
 
     """
+    keep_freed_memory()
     with joined() as world, exact(world.device):
         stream = _stream(job)
         if world.rank:
