@@ -104,6 +104,6 @@ def _precision(request: AblateRequest) -> Precision:
     """The precision of all runs, asked once: runs that are compared need one."""
     if request.precision != "auto":
         return request.precision
-    from trainer.precision import machine_precision  # noqa: PLC0415 - torch takes seconds to load
+    from trainer.devices import device, fast_precision  # noqa: PLC0415 - torch takes seconds to load
 
-    return machine_precision()
+    return fast_precision(device(0))
