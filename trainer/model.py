@@ -181,9 +181,8 @@ def rotations(context: int, width: int, theta: float) -> Tensor:
 def initialize(model: Decoder, seed: int) -> None:
     """Draw the weights: each tensor from its own generator, named by seed and parameter, never from torch's global one.
 
-    Matrices and embeddings are normal with deviation 1 / (2 sqrt(columns)), which is GPT-2's 0.02 at about its width; those
-    that write to the residual stream are smaller by sqrt(2 layers), so that its variance does not grow with depth (GPT-2).
-    Weights of norms are 1.
+    Matrices are normal with deviation 1 / (2 sqrt(columns)); those that write to the residual stream are smaller by
+    sqrt(2 layers), so that its variance does not grow with depth (GPT-2). Embeddings have deviation 0.02, norms weight 1.
     """
     depth = (2 * model.settings.layers) ** 0.5
     for name, parameter in model.named_parameters():
@@ -192,7 +191,7 @@ def initialize(model: Decoder, seed: int) -> None:
             continue
         digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-        deviation = 0.5 * parameter.shape[1] ** -0.5
+        deviation = 0.02 if name == "embedding.weight" else 0.5 * parameter.shape[1] ** -0.5
         if name.endswith(("attention.out.weight", "feed_forward.down.weight")):
             deviation /= depth
         with torch.no_grad():
