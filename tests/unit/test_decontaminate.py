@@ -215,7 +215,7 @@ def test_a_file_that_changes_under_a_planned_run_is_refused(store, tmp_path):
         ("a.jsonl", b'{"text": "x"}\n{"text"', {}, DataError, "cannot be read: line 2 is not JSON"),
         ("a.jsonl", b"[1, 2]", {}, DataError, "a record is int and not an object"),
         ("a.txt", b"\xff\xfe", {}, DataError, "cannot be read: 'utf-8' codec can't decode"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}')[:-4], {}, DataError, "cannot be read: "),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}', mtime=0)[:-4], {}, DataError, "cannot be read: "),
         ("a.parquet", b"PAR1", {}, DataError, "cannot be read: "),
         ("a.txt", b"one two three", {"min_words": 4}, SpecError, "no item of the evaluation set 'eval' has 4 words"),
     ],
