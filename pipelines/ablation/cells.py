@@ -13,12 +13,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.store import Store
+from stages.artifacts import PREFIX, find
 from stages.fingerprint import key
+from stages.tokenization import KIND, Encoder, opened
+from trainer.gpus import take_one
 from trainer.job import Job, Outcome, Progress
 from trainer.settings import ModelSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from trainer.evaluate import Scorer
 
 #: Bumped when the same settings give other numbers.
 VERSION = 1
@@ -53,7 +59,7 @@ class Cell:
     """Trains what its trunk lacks, where it has one, then its own run, and evaluates it. Called again, it goes on.
 
     trunk: the trunk as far as this cell needs it, whose folder is named by its last step; what: arm, seed and budget, for
-    the record; panel: a local file.
+    the record; panel, probes: local files; tokenizer: the artifact that makes the probes' tokens.
     """
 
     store: Store
@@ -61,6 +67,8 @@ class Cell:
     trunk: Job | None
     own: Job
     panel: str
+    probes: tuple[str, ...]
+    tokenizer: str
     what: Mapping[str, Any]
 
     @property
@@ -82,6 +90,7 @@ class Cell:
         return record
 
     def _made(self) -> dict[str, Any]:
+        take_one()
         from trainer.train import train  # noqa: PLC0415 - torch is loaded where it trains
 
         begin_from = None
@@ -113,14 +122,23 @@ class Cell:
 
     def _evaluated(self, outcome: Outcome) -> dict[str, Any]:
         from trainer.checkpoint import load_model  # noqa: PLC0415 - the same
-        from trainer.evaluate import evaluate  # noqa: PLC0415 - the same
+        from trainer.evaluate import Scorer, evaluate  # noqa: PLC0415 - the same
         from trainer.panel import Panel  # noqa: PLC0415 - the same
 
         panel, began = Panel.open(self.panel), time.process_time()
         model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged)
-        nats = evaluate(model, panel, precision=self.own.settings.precision)
+        precision = self.own.settings.precision
+        nats = evaluate(model, panel, tokenizer=self.tokenizer, precision=precision)
+        answers = self._asked(Scorer(model, panel.end_of_text, precision=precision)) if self.probes else {}
         seconds = round(time.process_time() - began, 3)
-        return {"panel": panel.key, "nats": [float(x) for x in nats], "cpu_seconds": seconds}
+        return {"panel": panel.key, "nats": [float(x) for x in nats], "probes": answers, "cpu_seconds": seconds}
+
+    def _asked(self, scorer: "Scorer") -> dict[str, Any]:
+        """The figures of every probe."""
+        from trainer.probes import Probe, ask_all  # noqa: PLC0415 - only where there are probes
+
+        encode = Encoder(opened(self.store, find(self.store, PREFIX + self.tokenizer, KIND)))
+        return ask_all(scorer, [Probe.read(path) for path in self.probes], encode)
 
     def _record(self, outcome: Outcome, losses: Mapping[str, Any] | None) -> dict[str, Any]:
         facts = outcome.model_dump(mode="json", exclude={"checkpoint"})

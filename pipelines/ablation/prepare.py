@@ -13,7 +13,7 @@ from pipelines.ablation.origins import Planner
 from pipelines.ablation.panel import PanelRecord, build_panel
 from pipelines.ablation.request import AblateRequest
 from pipelines.ablation.terms import Supply
-from pipelines.ablation.views import Chosen, Corpus, Tokenized, cost, matched
+from pipelines.ablation.views import Chosen, Corpus, Cost, Tokenized, cost, matched
 from pipelines.engine import Engine
 from pipelines.progress import Watch
 from pipelines.run import Options
@@ -23,6 +23,7 @@ from stages.artifacts import Artifact, find
 from stages.errors import DataError, SpecError
 from stages.text.tokens import Tokens
 from trainer.evidence.attribution import design
+from trainer.probes import Probe
 from trainer.view import View
 
 
@@ -36,6 +37,7 @@ class ReadyArm:
     view: View
     path: Path
     supply: Supply
+    cost: Cost
     rewrites_text: bool
 
     @property
@@ -86,12 +88,14 @@ class Preparation:
         self._engine, self._options, self._watch = engine, options, watch
 
     def prepare(self, tokenizer: Artifact) -> Prepared:
-        """Tokens, views, panel and audit.
+        """Tokens, views, panel and audit. Probes are read here once, so that what is wrong with one is said at once.
 
         Raises:
             SpecError: an arm cannot be made of the run.
-            DataError: an arm or the panel is empty.
+            DataError: an arm or the panel is empty, or a probe cannot be read.
         """
+        for path in self.request.probes:
+            Probe.read(path)
         panel = build_panel(
             self.store,
             self.request.panel,
@@ -115,14 +119,14 @@ class Preparation:
     def _ready(self, arms: Sequence[Arm], corpora: "_Corpora") -> tuple[ReadyArm, ...]:
         found: dict[str, ReadyArm] = {}
         for arm in sorted(arms, key=lambda a: a.matched is not None):
-            tokenized, chosen, seconds = corpora.of(arm)
+            tokenized, chosen, spent = corpora.of(arm)
             if arm.matched is not None:
                 tokens = _tokens(found[arm.matched].chosen, found[arm.matched].tokenized)
                 chosen = matched(chosen, tokenized.pack, tokens, seed=self.request.seed)
-            found[arm.name] = self._filed(arm, tokenized, chosen, seconds, corpora.base)
+            found[arm.name] = self._filed(arm, tokenized, chosen, spent, corpora.base)
         return tuple(found[arm.name] for arm in arms)
 
-    def _filed(self, arm: Arm, tokenized: Tokenized, chosen: Chosen, seconds: float, base: Tokenized) -> ReadyArm:
+    def _filed(self, arm: Arm, tokenized: Tokenized, chosen: Chosen, spent: Cost, base: Tokenized) -> ReadyArm:
         """The arm with its view in a file."""
         if not len(chosen.rows):
             raise DataError(
@@ -134,8 +138,8 @@ class Preparation:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             view.save(path)
-        supply = Supply(arm.name, _tokens(chosen, tokenized) + len(chosen.rows), seconds)
-        return ReadyArm(arm, tokenized, chosen, view, path, supply, rewrites_text=tokenized is not base)
+        supply = Supply(arm.name, _tokens(chosen, tokenized) + len(chosen.rows), spent.total)
+        return ReadyArm(arm, tokenized, chosen, view, path, supply, spent, rewrites_text=tokenized is not base)
 
 
 class _Corpora:
@@ -152,7 +156,7 @@ class _Corpora:
         """The token column that the run's own arms share."""
         return self._own.base
 
-    def of(self, arm: Arm) -> tuple[Tokenized, Chosen, float]:
+    def of(self, arm: Arm) -> tuple[Tokenized, Chosen, Cost]:
         """An arm's token column, its documents before it is matched to another, and the processor time of its curation."""
         if arm.run is not None:
             if arm.run not in self._others:
@@ -160,7 +164,7 @@ class _Corpora:
             corpus = self._others[arm.run]
             plan = corpus.planner.base()
         elif arm.raw is None:
-            return self._own.base, self._own.everything(self._own.base), 0.0
+            return self._own.base, self._own.everything(self._own.base), Cost(0.0, 0.0)
         else:
             corpus = self._own
             plan = corpus.planner.of(arm)
@@ -213,5 +217,6 @@ def facts(arm: ReadyArm) -> dict[str, Any]:
         "ordered": arm.chosen.ordered,
         "rewrites_text": arm.rewrites_text,
         "unknown_documents": arm.chosen.unknown,
-        "curation_cpu_seconds": round(arm.supply.curation_cpu_seconds, 3),
+        "curation_cpu_seconds": round(arm.cost.curation, 3),
+        "selection_cpu_seconds": round(arm.cost.selection, 3),
     }

@@ -197,6 +197,7 @@ class Findings:
                     "bits_per_byte": _known(whole[place]),
                     "bits_per_byte_clean": _known(without[place]),
                     "domains": {d: _known(x) for d, x in zip(losses.domains, domains[place], strict=True)},
+                    "probes": {} if record["losses"] is None else record["losses"]["probes"],
                     "flops": _known(losses.flops_ASB[place]),
                     "cpu_seconds": outcome["cpu_seconds"],
                     "inherited_cpu_seconds": outcome["inherited_cpu_seconds"],

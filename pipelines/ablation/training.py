@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipelines.ablation.cells import Cell, cell_key, root, trunk_key
@@ -11,7 +12,7 @@ from pipelines.ablation.recipe import Recipe
 from pipelines.engine import Engine, Outcome
 from pipelines.execute import failed
 from pipelines.progress import Watch
-from stages.fingerprint import key
+from stages.fingerprint import file_digest, key
 from trainer.job import Job
 from trainer.settings import TrainSettings
 
@@ -37,15 +38,17 @@ class Cells:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self._panel = str(prepared.store.local(prepared.panel.path))
+        self._probes = tuple(str(path) for path in prepared.request.probes)
+        #: What endpoints are measured on is in their keys: losses on another panel are other results.
+        self._measured = key([prepared.panel.key, [file_digest(Path(path)) for path in self._probes]])
 
     def cell(self, point: Point, recipe: Recipe) -> Cell:
         """The cell of a point: its own run, and the part of a trunk that it leaves where there is one."""
         arm = self._prepared.arm(point.arm)
         seed = point.seed + (OTHER_SEEDS if arm.arm.again else 0)
         settings = recipe.endpoint(point.tokens, seed, point.learning_rate)
-        # The panel is in the key: losses on another panel are other results.
         data = {**arm.data, "exhausted": self._prepared.request.exhausted}
-        name = cell_key({**data, "panel": self._prepared.panel.key}, settings, recipe.model)
+        name = cell_key({**data, "measured": self._measured}, settings, recipe.model)
         own = self._job(arm, recipe, settings, str(root(self._prepared.store) / name / "run"))
         what = {
             "arm": arm.name,
@@ -54,7 +57,9 @@ class Cells:
             "tokens": settings.schedule.steps * recipe.batch_tokens,
             "learning_rate": point.learning_rate,
         }
-        return Cell(self._prepared.store, name, self._trunk(arm, recipe, point, seed, data), own, self._panel, what)
+        trunk = self._trunk(arm, recipe, point, seed, data)
+        tokenizer = self._prepared.tokenizer.id
+        return Cell(self._prepared.store, name, trunk, own, self._panel, self._probes, tokenizer, what)
 
     def _trunk(self, arm: ReadyArm, recipe: Recipe, point: Point, seed: int, data: dict[str, str]) -> Job | None:
         if self._prepared.request.schedule == "cosine":

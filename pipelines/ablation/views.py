@@ -159,16 +159,27 @@ def _chance(pack: TokenPack, rows: Ints, seed: int) -> NDArray[np.uint64]:
     return mixed(seed, "ablation.random", halves[:, 0], halves[:, 1])
 
 
-def cost(plan: Plan, execution: Execution) -> float:
-    """Processor seconds of curation: all that the plan's verdict, selection and order depend on, cached or not.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor seconds of an arm's curation, cached or not: of measuring and judging, and of selecting and ordering.
 
     Reading the inputs and making tokens is what every arm needs; it is not counted.
     """
-    names = needed(plan)
-    every = [
-        *names,
-        *(f"choice-{i}" for i in range(len(plan.policy.one_of))),
-        VERDICT,
-        *(s.name for s in plan.choosers),
-    ]
-    return float(sum(execution.results.total(name, execution.shards)["cpu_seconds"] for name in every))
+
+    curation: float
+    selection: float
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.curation + self.selection
+
+
+def cost(plan: Plan, execution: Execution) -> Cost:
+    """What a plan's verdict, selection and order took, with all that they depend on."""
+
+    def spent(*names: str) -> float:
+        return float(sum(execution.results.total(name, execution.shards)["cpu_seconds"] for name in names))
+
+    choices = [f"choice-{i}" for i in range(len(plan.policy.one_of))]
+    return Cost(spent(*needed(plan), *choices, VERDICT), spent(*(s.name for s in plan.choosers)))

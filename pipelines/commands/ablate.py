@@ -55,6 +55,9 @@ Context = Annotated[int, Option("--context", help="Tokens of a training sequence
 Tokenizer = Annotated[
     str | None, Option("--tokenizer", help="artifact:NAME; default: that of the run's own step `tokens`.")
 ]
+Probes = Annotated[
+    list[str] | None, Option("--probes", help="Files of questions with choices, or of pairs, one a line (JSON).")
+]
 PanelBytes = Annotated[str, Option("--panel-bytes", help="Text of the panel, for each domain.")]
 Rate = Annotated[
     float | None, Option("--learning-rate", help="Default: a bracket around the dial's, on the baseline.", min=0)
@@ -82,6 +85,7 @@ def ablate(  # noqa: PLR0913, PLR0917 - options of one command
     context: Context = 256,
     tokenizer: Tokenizer = None,
     panel_bytes: PanelBytes = "150k",
+    probes: Probes = None,
     learning_rate: Rate = None,
     schedule: Schedule = ScheduleName.wsd,
     equal: Equal = Terms.tokens,
@@ -118,7 +122,7 @@ def _request(asked: dict[str, Any], own_arms: list[str]) -> AblateRequest:
     """What is asked, in the words of the section `ablate:`."""
     named = [part.strip() for part in asked["arms"].split(",") if part.strip()]
     plain = {field: value.value if isinstance(value, StrEnum) else value for field, value in asked.items()}
-    return api.ablate_request({**plain, "arms": [*named, *map(_arm, own_arms)]})
+    return api.ablate_request({**plain, "probes": asked["probes"] or [], "arms": [*named, *map(_arm, own_arms)]})
 
 
 def _arm(text: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pipelines.report.ablation_tables import (
     domains,
     endpoints,
     panel,
+    probes,
     settings,
     stages,
 )
@@ -79,6 +80,7 @@ def render(result: Mapping[str, Any]) -> str:
                 "attribution": attribution(result),
                 "stages": stages(result),
                 "domains": domains(result),
+                "probes": probes(result),
                 "contamination": contamination(result),
                 "cost": cost(result),
                 "endpoints": endpoints(result),

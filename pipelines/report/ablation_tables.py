@@ -119,6 +119,23 @@ def _apart(delta: Estimate) -> str:
     return "loss" if low is not None and low > 0 else "level"
 
 
+def probes(result: Result) -> list[Row]:
+    """For each probe and arm the means over seeds at the largest budget."""
+    largest = max((e["budget"] for e in result["endpoints"]), default=None)
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for endpoint in result["endpoints"]:
+        if endpoint["budget"] == largest:
+            for name, answers in endpoint.get("probes", {}).items():
+                found.setdefault((name, endpoint["arm"]), []).append(answers)
+    rows = []
+    for (name, arm), every in sorted(found.items()):
+        means = {
+            k: sum(a[k] for a in every) / len(every) for k in ("bits_per_byte", "normalized_correct_prob", "accuracy")
+        }
+        rows.append({"probe": name, "arm": arm, "items": every[0]["items"], "chance": every[0]["chance"], **means})
+    return rows
+
+
 def contamination(result: Result) -> list[Row]:
     """For each arm the documents that share text with the panel, and the result with and without those of the panel."""
     whole = {arm["name"]: arm for arm in result["evidence"]["arms"]}

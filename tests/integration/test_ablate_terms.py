@@ -1,0 +1,137 @@
+"""Ablations on other terms: schedules, equal pool and compute, looks, probes, shares of stages, other runs, divergence."""
+
+import json
+from typing import Any
+
+import pytest
+from ablation_runs import LOCAL, ablated, made
+
+from pipelines import api
+from stages.errors import DataError, SpecError, StageError
+
+
+@pytest.fixture(scope="module")
+def mill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return made(tmp_path_factory.mktemp("terms"))
+
+
+SMALL = {"arms": ["unfiltered", "curated"], "budgets": [1200], "seeds": 1}
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_budgets_may_be_trained_under_other_schedules(mill, schedule):
+    found = ablated(mill, **SMALL, schedule=schedule)
+
+    assert found["settings"]["training"]["schedule"] == schedule
+    assert all(e["diverged"] is None and e["bits_per_byte"] < 8 for e in found["endpoints"])
+
+
+def test_an_equal_pool_trains_an_arm_on_its_share_of_the_budget(mill):
+    found = ablated(mill, **{**SMALL, "budgets": [6000]}, equal="pool")
+    tokens = {e["arm"]: e["tokens"] for e in found["endpoints"]}
+    supply = {a["name"]: a["tokens"] for a in found["arms"]}
+    batch = found["settings"]["training"]["batch_tokens"]
+
+    assert tokens["unfiltered"] == pytest.approx(6000, abs=batch)
+    assert tokens["curated"] == pytest.approx(6000 * supply["curated"] / supply["unfiltered"], abs=batch)
+
+
+def test_equal_compute_charges_curation_in_tokens(mill):
+    found = ablated(mill, **{**SMALL, "budgets": [6000]}, equal="compute")
+    tokens = {e["arm"]: e["tokens"] for e in found["endpoints"]}
+
+    assert found["cpu_seconds_per_token"] > 0
+    assert tokens["curated"] < tokens["unfiltered"]
+
+
+def test_a_look_stops_all_runs_or_lets_all_go_on(mill):
+    found = ablated(mill, arms=["unfiltered", "curated"], budgets=[1200, 4800], seeds=2, looks=True)
+    budgets = {a: {e["budget"] for e in found["endpoints"] if e["arm"] == a} for a in ("unfiltered", "curated")}
+
+    assert budgets["unfiltered"] == budgets["curated"] == ({1200} if found["stopped"] else {1200, 4800})
+
+
+def test_stages_share_what_curation_is_worth(mill):
+    found = ablated(mill, arms=["unfiltered", "curated", "shapley"], budgets=[1200], seeds=2)
+    shares = found["stages"]
+
+    assert [one["step"] for one in shares["steps"]] == ["order", "short"]
+    assert sum(one["value"] for one in shares["steps"]) == pytest.approx(shares["total"]["value"], abs=1e-9)
+    assert shares["sentence"] in api.report(found["ablation"], store=mill["store"])[0]
+
+
+def test_probes_are_asked_of_every_endpoint(mill, tmp_path):
+    path = tmp_path / "mills.jsonl"
+    items = [
+        {"prompt": "stone", "choices": [" wheel", " 篩"], "answer": 0},
+        {"prompt": "rye", "choices": [" a", " b"], "answer": 1},
+    ]
+    path.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
+    found = ablated(mill, **SMALL, probes=[str(path)])
+
+    assert [(e["probes"]["mills"]["items"], e["probes"]["mills"]["chance"]) for e in found["endpoints"]] == [
+        (2, 0.5)
+    ] * 2
+    assert "mills" in api.report(found["ablation"], store=mill["store"])[0]
+
+
+def test_a_probe_that_cannot_be_read_is_refused_before_anything_is_trained(mill, tmp_path):
+    with pytest.raises(DataError, match=r"the probe .* cannot be read"):
+        ablated(mill, **SMALL, probes=[str(tmp_path / "gone.jsonl")])
+
+
+def test_another_run_may_be_an_arm(mill):
+    other = {**mill["spec"], "name": "other", "keep": []}
+    done = api.run(other, store=mill["store"], options=LOCAL)
+    found = ablated(mill, **{**SMALL, "arms": ["unfiltered", {"name": "all-of-it", "run": done["run"]}]})
+    documents = {a["name"]: a["documents"] for a in found["arms"]}
+
+    assert documents["all-of-it"] == documents["unfiltered"] == 240
+
+
+def test_another_spec_may_be_an_arm(mill, tmp_path):
+    path = tmp_path / "longer.json"
+    rule = {"column": "leaving.bytes", "ge": 130, "on_null": "drop", "reason": "short"}
+    path.write_text(json.dumps({**mill["spec"], "name": "longer", "keep": [rule]}))
+    found = ablated(mill, **{**SMALL, "arms": ["unfiltered", "curated", {"name": "longer", "spec": str(path)}]})
+    documents = {a["name"]: a["documents"] for a in found["arms"]}
+
+    assert 0 < documents["longer"] < documents["curated"] < documents["unfiltered"]
+
+
+def test_a_run_that_diverges_is_told_and_proves_nothing(mill):
+    found = ablated(mill, **SMALL, learning_rate=1e30)
+
+    assert all(e["diverged"] for e in found["endpoints"])
+    assert all(e["bits_per_byte"] is None for e in found["endpoints"])
+    assert found["evidence"]["arms"][0]["decided"] is None
+    assert found["endpoints"][0]["diverged"] in api.report(found["ablation"], store=mill["store"])[0]
+
+
+def test_a_bracket_in_which_everything_diverges_stops_with_a_sentence(mill):
+    with pytest.raises(
+        StageError, match="the baseline diverged under every learning rate of the bracket; give lower ones"
+    ):
+        ablated(mill, **SMALL, learning_rate=None, bracket=[1e30, 2e30])
+
+
+def test_an_arm_whose_spec_is_wrong_is_named(mill):
+    wrong = {"name": "wrong", "set": {"keep.0.column": "leaving.bites"}}
+
+    with pytest.raises(SpecError, match=r"the arm 'wrong' cannot be planned: .*leaving.bites"):
+        ablated(mill, **{**SMALL, "arms": ["unfiltered", wrong]})
+
+
+def test_the_section_of_a_spec_trains_after_the_run_and_changes_no_run(mill):
+    asked = {
+        "panel": mill["panel"],
+        "tokenizer": "artifact:bpe",
+        "learning_rate": 0.01,
+        "parameters": "30k",
+        "context": 32,
+    }
+    spec = {**mill["spec"], "ablate": {**asked, "budgets": [1200], "seeds": 1, "panel_bytes": 4000, "name": "after"}}
+    done = api.run(spec, store=mill["store"], options=LOCAL)
+
+    assert done["run"] == mill["run"]
+    assert [name.startswith("mill-after-") for name in done["ablations"]] == [True]
