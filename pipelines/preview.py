@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pipelines.ablation.arms import expand, parts
+from pipelines.ablation.request import AblateRequest
 from pipelines.commit import committed
 from pipelines.engine import Engine
 from pipelines.execute import Execution
@@ -15,6 +17,7 @@ from pipelines.spec import Spec
 from pipelines.store import Store
 from stages.artifacts import PREFIX, names
 from stages.errors import StageError, StorageError
+from trainer.evidence.attribution import design
 
 #: Text bytes per byte of a packed input, where nothing is known yet.
 EXPANSION = 3.0
@@ -68,6 +71,28 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         "steps": steps,
         "rules": len(made.policy.plain) + len(made.policy.one_of),
         "compared_with": before["run"] if before else None,
+        "ablations": [_ablation_line(request, made) for request in spec.ablate],
+    }
+
+
+def _ablation_line(request: AblateRequest, made: Plan) -> dict[str, Any]:
+    """What an ablation of the spec would train: its arms, and tokens of all its runs as asked for.
+
+    Raises:
+        SpecError: an arm cannot be made of the spec.
+    """
+    raw = made.spec.raw
+    subsets = design(tuple(parts(raw)), {}, seed=request.seed) if "shapley" in request.arms else ()
+    arms = [arm.name for arm in expand(request, raw, subsets)]
+    trunk = 1 - request.decay if request.schedule != "cosine" else 0.0
+    tokens = trunk * request.budgets[-1] + (1 - trunk) * sum(request.budgets)
+    return {
+        "name": request.name,
+        "arms": arms,
+        "budgets": list(request.budgets),
+        "seeds": request.seeds,
+        "runs": len(arms) * len(request.budgets) * request.seeds,
+        "tokens": round(tokens * len(arms) * request.seeds),
     }
 
 

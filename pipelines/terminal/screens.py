@@ -40,6 +40,10 @@ def show_run(page: Console, view: RunView) -> None:
 def show_plan(page: Console, preview: Mapping[str, Any]) -> None:
     """What a run would do."""
     page.print(plan_table(preview))
+    for one in preview["ablations"]:
+        arms = ", ".join(one["arms"])
+        facts = f"{count(one['runs'])} runs, {count(one['tokens'])} tokens to train: {arms}"
+        page.print(plain(f"ablation {one['name']}: {facts}", SOFT), soft_wrap=True)
 
 
 def show_status(page: Console, status: Mapping[str, Any]) -> None:
