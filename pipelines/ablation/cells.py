@@ -59,7 +59,7 @@ class Cell:
     """Trains what its trunk lacks, where it has one, then its own run, and evaluates it. Called again, it goes on.
 
     trunk: the trunk as far as this cell needs it, whose folder is named by its last step; what: arm, seed and budget, for
-    the record; panel, probes: local files; tokenizer: the artifact that makes the probes' tokens.
+    the record. Packs, view and panel are paths in the store, which the worker finds wherever it runs; probes: files; tokenizer: the artifact that makes the probes' tokens.
     """
 
     store: Store
@@ -93,16 +93,21 @@ class Cell:
         take_one()
         from trainer.train import train  # noqa: PLC0415 - torch is loaded where it trains
 
-        begin_from = None
+        begin_from, own = None, self._here(self.own)
         if self.trunk is not None:
-            done = train(self._grafted(self.trunk), progress=self._report)
+            done = train(self._grafted(self._here(self.trunk)), progress=self._report)
             if done.diverged is not None:
                 return self._record(done, None)
             begin_from = done.checkpoint
-        outcome = train(self.own.model_copy(update={"begin_from": begin_from}), progress=self._report)
+        outcome = train(own.model_copy(update={"begin_from": begin_from}), progress=self._report)
         if self.trunk is not None:
             self._prune(Path(self.trunk.folder))
         return self._record(outcome, None if outcome.diverged is not None else self._evaluated(outcome))
+
+    def _here(self, job: Job) -> Job:
+        """The job with files of this machine."""
+        packs = tuple(str(self.store.local(path)) for path in job.packs)
+        return job.model_copy(update={"packs": packs, "view": str(self.store.local(job.view))})
 
     def _grafted(self, trunk: Job) -> Job:
         """The trunk's job, begun from the longest part of it that is there."""
@@ -125,7 +130,7 @@ class Cell:
         from trainer.evaluate import Scorer, evaluate  # noqa: PLC0415 - the same
         from trainer.panel import Panel  # noqa: PLC0415 - the same
 
-        panel, began = Panel.open(self.panel), time.process_time()
+        panel, began = Panel.open(self.store.local(self.panel)), time.process_time()
         model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged)
         precision = self.own.settings.precision
         nats = evaluate(model, panel, tokenizer=self.tokenizer, precision=precision)

@@ -1,8 +1,8 @@
 """Everything that is settled before an arm is trained: tokens, arms as views, the panel, what they share."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,13 @@ from trainer.view import View
 
 @dataclass(frozen=True, slots=True)
 class ReadyArm:
-    """An arm whose documents are known. view: its file; supply: its tokens and what its curation cost."""
+    """An arm whose documents are known. path: of its view in the store; supply: its tokens and what its curation cost."""
 
     arm: Arm
     tokenized: Tokenized
     chosen: Chosen
     view: View
-    path: Path
+    path: str
     supply: Supply
     cost: Cost
     rewrites_text: bool
@@ -47,8 +47,8 @@ class ReadyArm:
 
     @property
     def packs(self) -> tuple[str, ...]:
-        """The files of its token column."""
-        return tuple(str(path) for path in self.tokenized.paths)
+        """The files of its token column, in the store."""
+        return tuple(file.path for file in self.tokenized.files)
 
     @property
     def data(self) -> dict[str, str]:
@@ -134,10 +134,11 @@ class Preparation:
                 arm=arm.name,
             )
         view = View(chosen.rows, chosen.ordered, arm.name, tokenized.pack.key)
-        path = view_folder(self.store) / tokenized.pack.key / f"{view.key}.view"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            view.save(path)
+        path = f"views/{tokenized.pack.key}/{view.key}.view"
+        if self.store.size(path) is None:
+            scratch = self.store.scratch() / f"{view.key}.{uuid.uuid4().hex}.view"
+            view.save(scratch)
+            self.store.upload(scratch, path)
         supply = Supply(arm.name, _tokens(chosen, tokenized) + len(chosen.rows), spent.total)
         return ReadyArm(arm, tokenized, chosen, view, path, supply, spent, rewrites_text=tokenized is not base)
 
@@ -191,11 +192,6 @@ def tokenizer_of(run: RunView, request: AblateRequest) -> Artifact:
             "tokenizer --text PATH --vocab 4096 --out NAME` and give it as --tokenizer artifact:NAME"
         )
     return find(run.store, named, "tokenizer")
-
-
-def view_folder(store: Store) -> Path:
-    """Where the files of views are, on this machine's disk."""
-    return (Path(store.url) if store.is_local else store.scratch()) / "views"
 
 
 def _tokens(chosen: Chosen, tokenized: Tokenized) -> int:

@@ -37,10 +37,9 @@ class Cells:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._panel = str(prepared.store.local(prepared.panel.path))
         self._probes = tuple(str(path) for path in prepared.request.probes)
         #: What endpoints are measured on is in their keys: losses on another panel are other results.
-        self._measured = key([prepared.panel.key, [file_digest(Path(path)) for path in self._probes]])
+        self._measured = measured_key(prepared)
 
     def cell(self, point: Point, recipe: Recipe) -> Cell:
         """The cell of a point: its own run, and the part of a trunk that it leaves where there is one."""
@@ -59,7 +58,7 @@ class Cells:
         }
         trunk = self._trunk(arm, recipe, point, seed, data)
         tokenizer = self._prepared.tokenizer.id
-        return Cell(self._prepared.store, name, trunk, own, self._panel, self._probes, tokenizer, what)
+        return Cell(self._prepared.store, name, trunk, own, self._prepared.panel.path, self._probes, tokenizer, what)
 
     def _trunk(self, arm: ReadyArm, recipe: Recipe, point: Point, seed: int, data: dict[str, str]) -> Job | None:
         if self._prepared.request.schedule == "cosine":
@@ -76,7 +75,7 @@ class Cells:
             model=recipe.model,
             settings=settings,
             packs=arm.packs,
-            view=str(arm.path),
+            view=arm.path,
             folder=folder,
             exhausted=exhausted,
         )
@@ -126,6 +125,11 @@ def _said(record: dict[str, Any]) -> str:
     return f"{what}: {record['outcome']['loss']:.3f} nats a token in training ({rate:,.0f} tokens/s)"
 
 
+def measured_key(prepared: Prepared) -> str:
+    """The key of what endpoints are measured on: the panel and the probes."""
+    return key([prepared.panel.key, [file_digest(Path(path)) for path in prepared.request.probes]])
+
+
 def experiment_key(prepared: Prepared, recipe: Recipe, tokens: dict[str, tuple[int, ...]]) -> str:
     """The key of an ablation: the run, the request, and what every arm, the panel and the recipe are."""
     arms = {arm.name: [arm.data, list(tokens[arm.name]), arm.arm.again] for arm in prepared.arms}
@@ -134,7 +138,7 @@ def experiment_key(prepared: Prepared, recipe: Recipe, tokens: dict[str, tuple[i
             "run": prepared.run.run,
             "request": prepared.request.identity(),
             "arms": arms,
-            "panel": prepared.panel.key,
+            "measured": measured_key(prepared),
             "model": recipe.model.model_dump(mode="json"),
             "batch": recipe.batch_sequences,
             "warmup": recipe.warmup_steps,

@@ -6,7 +6,6 @@ Bound: 17 bytes a document and arm, in the driver.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +44,6 @@ class Tokenized:
     plan: Plan
     execution: Execution
     files: tuple[PackFile, ...]
-    paths: tuple[Path, ...]
     pack: TokenPack
     starts: Ints  # the first row of each shard
 
@@ -75,10 +73,9 @@ class Corpus:
         if token_key not in self._tokenized:
             execution = self.executed(plan, TOKENS)
             files = token_packs(execution, plan, TOKENS)
-            paths = tuple(self.view.store.local(f.path) for f in files)
-            pack = TokenPack.open(paths)
+            pack = TokenPack.open([self.view.store.local(file.path) for file in files])
             starts = np.cumsum([0, *(s.rows for s in self.view.shards)])[:-1]
-            self._tokenized[token_key] = Tokenized(plan, execution, files, paths, pack, starts.astype(np.int64))
+            self._tokenized[token_key] = Tokenized(plan, execution, files, pack, starts.astype(np.int64))
         return self._tokenized[token_key]
 
     def executed(self, plan: Plan, *steps: str) -> Execution:
