@@ -176,6 +176,18 @@ def ray_engine() -> Iterator[Any]:
         engine.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu") is not None]
+    if not marked:
+        return
+    import torch  # noqa: PLC0415  # it takes seconds to load
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="there is no GPU"))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Count what was skipped, by reason, so that nothing is left out silently."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -7,6 +7,7 @@ code, which says what the kernels mean. N rows, W width, V vocabulary, H query h
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that everybody knows
 from torch import Tensor
@@ -102,15 +103,20 @@ def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
 
 def _rows(x: Tensor) -> Any:
     """The memory of a tensor as a matrix of its last dimension, C-contiguous."""
-    return x.detach().contiguous().view(-1, x.shape[-1]).numpy()
+    return _shared(x.detach().contiguous().view(-1, x.shape[-1]))
 
 
 def _flat(x: Tensor) -> Any:
-    return x.detach().contiguous().view(-1).numpy()
+    return _shared(x.detach().contiguous().view(-1))
 
 
 def _tokens(x_BTHD: Tensor) -> Any:
-    return x_BTHD.detach().contiguous().flatten(0, 1).numpy()
+    return _shared(x_BTHD.detach().contiguous().flatten(0, 1))
+
+
+def _shared(x: Tensor) -> Any:
+    """The tensor's own memory. Not `x.numpy()`: that fixes the size of its storage for good, and FSDP frees storages."""
+    return np.from_dlpack(x)
 
 
 class _Norm(torch.autograd.Function):

@@ -37,7 +37,7 @@ def result(multipliers=None, *, seeds=3, budgets=(1_000_000, 2_000_000, 4_000_00
     options = {
         "baseline": losses.arms[0],
         "seed": 1,
-        "resamples": 300,
+        "resamples": 400,
         "control": "random" if "random" in multipliers else None,
         "without": without,
     }

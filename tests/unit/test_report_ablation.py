@@ -82,7 +82,7 @@ def test_every_arm_seed_and_key_is_on_the_page(full):
     for run in full["endpoints"]:
         assert run["ledger"][:16] in html
     assert full["keys"]["panel"] in html
-    assert "Seeds of training: 1, 2, 3; of the statistics: 1, 300 samples." in html
+    assert "Seeds of training: 1, 2, 3; of the statistics: 1, 400 samples." in html
 
 
 def test_the_numbers_are_json_without_nan_and_hold_the_whole_result(full):
