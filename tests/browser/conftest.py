@@ -1,10 +1,7 @@
 """One browser for the session, and the page of a test module (its fixture `address`) opened in it."""
 
-import os
-import shutil
-import subprocess
-
 import pytest
+from debian_packages import program
 
 FLAGS = [
     "--no-sandbox",
@@ -17,32 +14,14 @@ FLAGS = [
 ]
 
 
-def _program():
-    return shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-def _install():
-    """Install Debian's browser where that is possible, as in CI."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return
-    for command in (
-        ["update", "-qq"],
-        ["install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-noto-core"],
-    ):
-        done = subprocess.run(["apt-get", *command], capture_output=True, timeout=240, check=False)
-        if done.returncode:
-            return
-
-
 @pytest.fixture(scope="session")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
-    if _program() is None:
-        _install()
-    if _program() is None:
+    found = program(("chromium", "chromium-browser"), ("chromium", "fonts-noto-core"))
+    if found is None:
         pytest.skip("no browser: install Debian's chromium")
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=_program(), args=FLAGS)
+        opened = driver.chromium.launch(executable_path=found, args=FLAGS)
         yield opened
         opened.close()
 

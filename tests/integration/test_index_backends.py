@@ -1,6 +1,5 @@
 """Every kind of storage answers the same questions: the store's folder, S3, a real Redis; Bloom filters know members."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from debian_packages import program
 from index_runs import BANDS, CONFIGURATION, PERMUTATIONS, ROWS, Obvious, answers, coming, name_of, table
 
 from pipelines.index import bloom, redis_lsh
@@ -30,19 +30,15 @@ WATCH = NullWatch()
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis on loopback, for the session; installed from Debian's package where root may."""
-    program = shutil.which("redis-server")
-    if program is None and shutil.which("apt-get"):
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "redis-server"]):
-            subprocess.run(command, capture_output=True, check=False, timeout=120)
-        program = shutil.which("redis-server")
-    if program is None:
+    found = program(("redis-server",), ("redis-server",))
+    if found is None:
         pytest.skip("no Redis: the package redis-server is not installed and cannot be")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("redis")
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    server = subprocess.Popen([program, *options], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([found, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         for line in server.stdout:
