@@ -117,6 +117,16 @@ def test_curation_is_charged_to_the_arm_that_needed_it() -> None:
     np.testing.assert_allclose(np.exp(charged), [4e7 / (2e7 + 1e7), 2e7 / (4e7 + 1e7)])
 
 
+def test_a_multiplier_without_bound_has_none_with_curation_either() -> None:
+    tokens, rate = np.array([4e6, 4e6]), np.array([10.0, 10.0])
+
+    free = m.with_curation(np.array([np.inf, -np.inf, 800.0]), tokens, rate, np.zeros(2))
+    charged = m.with_curation(np.array([np.inf]), tokens, rate, np.array([0.0, 1e7]))
+
+    np.testing.assert_array_equal(free, [np.inf, -np.inf, np.inf])
+    np.testing.assert_allclose(np.exp(charged), [4e7 / 1e7])
+
+
 def test_a_crossover_is_where_the_difference_turns() -> None:
     log_tokens = np.log(np.array([1e6, 2e6, 4e6]))
     wins_then_loses = np.array([[-0.02, -0.01, 0.01], [-0.02, 0.0, 0.01], [0.02, 0.01, -0.01], [-3.0, -2.0, -1.0]])

@@ -152,10 +152,12 @@ def with_curation(log_multiplier_R: Floats, tokens_2: Floats, flops_per_token_2:
     The weaker arm reaches the target with its last budget `tokens_2`, the other with what the multiplier says.
     """
     wins = log_multiplier_R >= 0
-    m_R = np.exp(log_multiplier_R)
-    base_R = np.where(wins, tokens_2[0], m_R * tokens_2[1]) * flops_per_token_2[0] + curation_2[0]
-    arm_R = np.where(wins, tokens_2[0] / m_R, tokens_2[1]) * flops_per_token_2[1] + curation_2[1]
-    return np.asarray(np.log(base_R) - np.log(arm_R))
+    # A resample whose curve is flat has a multiplier of 0 or infinity: an end of the interval that is not bounded.
+    with np.errstate(over="ignore", divide="ignore"):
+        m_R = np.exp(log_multiplier_R)
+        base_R = np.where(wins, tokens_2[0], m_R * tokens_2[1]) * flops_per_token_2[0] + curation_2[0]
+        arm_R = np.where(wins, tokens_2[0] / m_R, tokens_2[1]) * flops_per_token_2[1] + curation_2[1]
+        return np.asarray(np.log(base_R) - np.log(arm_R))
 
 
 def curve(loss_R2B: Floats, tokens_2B: Floats, log_tokens_P: Floats) -> Floats:
