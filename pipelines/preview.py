@@ -57,9 +57,8 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
     if made.order is not None:
         steps.append(_chooser_line(made, made.order, before, waits=waits))
     for line in steps:
-        rate = rates.get(line["kind"])
-        missing = line["misses"] / (line["shards"] or 1)
-        line["estimated_cpu_seconds"] = None if rate is None else round(nbytes * missing * rate, 3)
+        missing = nbytes * line["misses"] / (line["shards"] or 1)
+        line["estimated_cpu_seconds"] = _estimated(missing, rates.get(line["kind"]))
     return {
         "name": spec.name,
         "files": files.num_rows,
@@ -73,6 +72,10 @@ def preview(spec: Spec, store_url: str, roots: Sequence[str] | None = None) -> d
         "compared_with": before["run"] if before else None,
         "ablations": [_ablation_line(request, made) for request in spec.ablate],
     }
+
+
+def _estimated(nbytes: float, rate: float | None) -> float | None:
+    return None if rate is None else round(nbytes * rate, 3)
 
 
 def _ablation_line(request: AblateRequest, made: Plan) -> dict[str, Any]:
