@@ -10,6 +10,7 @@
 What is trained is found again (see `cells`), so an interrupted ablation goes on, and one with an arm more trains that arm.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,13 +144,11 @@ class _Ablation:
         return losses
 
     def _bits(self, nats: float) -> float:
-        from math import log  # noqa: PLC0415 - one formula
-
-        return nats / (log(2) * self.prepared.panel.bytes)
+        return nats / (math.log(2) * self.prepared.panel.bytes)
 
     def _point(self, arm: str, seed: int, budget: int, rate: float, tokens: int | None = None) -> Point:
         asked = self.request.budgets[budget] if tokens is None else tokens
-        return Point(arm, seed, budget, asked, rate, self.request.parameters)
+        return Point(arm, seed, budget, asked, rate)
 
     def _seconds_per_token(self, found: Bracket | None) -> float | None:
         """Processor time of a token of training, measured on the baseline; needed where compute is to be equal."""

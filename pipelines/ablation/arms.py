@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.ablation.request import AblateRequest, ArmRequest
 from stages.errors import SpecError
+from stages.fingerprint import key
 
 SELECT, ORDER = "select", "order"
 _UNFIT = re.compile(r"[^A-Za-z0-9._@+-]+")
@@ -154,8 +155,6 @@ def _shapley(_request: AblateRequest, raw: Mapping[str, Any], subsets: Sequence[
 
 
 def _short(named: Sequence[str]) -> str:
-    from stages.fingerprint import key  # noqa: PLC0415 - for long names alone
-
     whole = "+".join(named)
     return whole if len(whole) <= 60 else f"{len(named)}-{key(list(named))[:8]}"  # noqa: PLR2004 - a readable length
 

@@ -29,7 +29,6 @@ class Point:
     budget: int
     tokens: int
     learning_rate: float
-    parameters: int
 
 
 class Cells:

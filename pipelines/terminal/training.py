@@ -6,16 +6,18 @@ with TrainingScreen(console) as screen:
 
 import types
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
 
 from pipelines.quantities import NARROW, count, duration, share
 from pipelines.terminal.parts import plain
+from pipelines.terminal.watch import bars
 from pipelines.visible import one_line
 from trainer.job import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 _NAME = 40
 
@@ -26,13 +28,7 @@ class TrainingScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tasks: dict[str, TaskID] = {}
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[standing]}", markup=False, style="dim"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bars = bars(console)
 
     def __enter__(self) -> Self:
         self._bars.start()

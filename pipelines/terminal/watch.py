@@ -28,6 +28,17 @@ def watching(*, quiet: bool = False) -> Iterator[Watch]:
         yield watch
 
 
+def bars(console: Console) -> Progress:
+    """Bars with a name and where each stands (the field `standing`), on terminals alone."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[standing]}", markup=False, style="dim"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
 class TerminalWatch:
     """A watch that shows progress on a console. Use it in a `with` block."""
 
@@ -36,13 +47,7 @@ class TerminalWatch:
         self._meter = Meter()
         self._tasks: dict[str, TaskID] = {}
         self._said: set[str] = set()
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[standing]}", markup=False, style="dim"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bars = bars(console)
 
     def __enter__(self) -> Self:
         self._bars.start()
