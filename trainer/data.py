@@ -8,7 +8,8 @@
 **What the stream is.** Each document is the end-of-text token and its own tokens; documents of an epoch follow each other
 (`trainer/epochs.py` says in which order), epochs follow each other. Sequence s has the tokens s*T to s*T + T - 1, and as
 targets those one further. So a document's last token has the next document's end-of-text token as its target, and the model
-learns where texts end. Step i is the sequences i*B to i*B + B - 1. The few tokens that an epoch has over go on into the next.
+learns where texts end. The few tokens that an epoch has over go on into the next. Step i is the sequences that are trained on
+as numbers i*B to i*B + B - 1: mixed, so that a long document does not fill many steps (`trainer/sequences.py`).
 
 **Why it can be resumed.** `batch(step, rank, world)` depends on its arguments alone: no state, no generator to advance. Any
 step can be asked for at any time, any number of times, by any number of ranks; rank r of W has the sequences r*B/W to
@@ -29,7 +30,8 @@ from numpy.typing import NDArray
 
 from stages import fingerprint
 from stages.errors import DataError, SpecError
-from trainer.epochs import Epochs, Pieces
+from trainer.epochs import Epochs
+from trainer.sequences import Sequences
 from trainer.token_pack import TokenPack
 from trainer.view import View
 
@@ -82,6 +84,7 @@ class TokenStream:
         self.context, self.batch_sequences = context, batch_sequences
         self.seed, self.exhausted = seed, exhausted
         self._epochs = Epochs(pack, view, seed=seed)
+        self._sequences = Sequences(self._epochs.tokens, context, ordered=view.ordered, seed=seed)
 
     @property
     def tokens_per_step(self) -> int:
@@ -106,7 +109,7 @@ class TokenStream:
     @property
     def key(self) -> str:
         """A key of every batch that comes: pack, view and settings, but not what happens at the end of the epoch."""
-        settings = {"context": self.context, "batch_sequences": self.batch_sequences, "seed": self.seed, "format": 1}
+        settings = {"context": self.context, "batch_sequences": self.batch_sequences, "seed": self.seed, "format": 2}
         return fingerprint.key({"pack": self.pack.key, "view": self.view.key, **settings})
 
     def epoch_of(self, step: int) -> int:
@@ -154,47 +157,37 @@ class TokenStream:
                 f"make the batch a multiple of {world}, or use fewer ranks"
             )
         self.require(step + 1)
-        size, context, share = self.tokens_per_step, self.context, self.batch_sequences // world
-        begin = step * size
-        # Behind the last token of an epoch an end-of-text token comes in any case, so the next epoch is not asked for it.
-        ahead = (begin + size) % self.tokens_per_epoch != 0
-        pieces = self._epochs.pieces(begin, begin + size + ahead)
-        spans = self._spans(pieces, size)
-        low = rank * share * context
-        stream = self._tokens(pieces, low, low + share * context + 1)
+        spans = self._spans(step)
+        share = self.batch_sequences // world
         mine = spans[(spans["sequence"] >= rank * share) & (spans["sequence"] < (rank + 1) * share)]
-        starts = np.repeat(mine["start"].astype(np.int32), mine["length"])
-        shape = (share, context)
-        return Batch(step, stream[:-1].reshape(shape), stream[1:].reshape(shape), starts.reshape(shape), spans)
+        stream = self._tokens(mine, rank * share, share)
+        starts = np.repeat(mine["start"].astype(np.int32), mine["length"]).reshape(share, self.context)
+        return Batch(step, stream[:, :-1].copy(), stream[:, 1:].copy(), starts, spans)
 
-    def _spans(self, pieces: Pieces, size: int) -> NDArray[np.void]:
-        """The pieces of the global batch, cut where sequences begin."""
-        ends = np.cumsum(pieces.lengths)
-        begins = ends - pieces.lengths
-        cuts = np.union1d(begins[begins < size], np.arange(0, size, self.context))
-        owners = np.searchsorted(begins, cuts, side="right") - 1
-        spans = np.empty(len(cuts), SPAN)
-        spans["sequence"], spans["start"] = np.divmod(cuts, self.context)
-        spans["row"] = pieces.rows[owners]
-        spans["offset"] = pieces.offsets[owners] + cuts - begins[owners]
-        spans["length"] = np.diff(cuts, append=size)
-        spans["epoch"] = pieces.epochs[owners]
-        spans["doc_id"] = self.pack.doc_ids_of(pieces.rows)[owners]
+    def _spans(self, step: int) -> NDArray[np.void]:
+        """What the global batch is made of."""
+        sequences = self._sequences.numbers(step * self.batch_sequences, self.batch_sequences)
+        pieces = self._epochs.pieces(sequences * self.context, self.context)
+        spans = np.empty(len(pieces.rows), SPAN)
+        spans["sequence"] = pieces.ranges
+        spans["start"] = np.cumsum(pieces.lengths) - pieces.lengths - pieces.ranges * self.context
+        spans["row"], spans["offset"] = pieces.rows, pieces.offsets
+        spans["length"], spans["epoch"] = pieces.lengths, pieces.epochs
+        spans["doc_id"] = self.pack.doc_ids_of(pieces.rows)
         return spans
 
-    def _tokens(self, pieces: Pieces, low: int, high: int) -> NDArray[np.int64]:
-        """The tokens from `low` to `high - 1` of the global batch, and end-of-text where no piece is."""
-        ends = np.cumsum(pieces.lengths)
-        begins = np.maximum(ends - pieces.lengths, low)
-        offsets = pieces.offsets + begins - (ends - pieces.lengths)
-        lengths = np.minimum(ends, high) - begins
-        some = lengths > 0
-        rows, offsets, lengths, at = pieces.rows[some], offsets[some], lengths[some], begins[some] - low
-        tokens = np.empty(high - low, np.int64)
-        tokens[-1] = self.pack.end_of_text
+    def _tokens(self, spans: NDArray[np.void], first: int, count: int) -> NDArray[np.int64]:
+        """The tokens of whole sequences and the one after each, [count, T + 1]."""
+        tokens = np.empty((count, self.context + 1), np.int64)
+        tokens[:, -1] = self.pack.end_of_text  # so it is behind a document's last token, whichever document comes next
+        rows, offsets, lengths = spans["row"], spans["offset"], spans["length"].copy()
+        last = np.append(np.flatnonzero(np.diff(spans["sequence"])), len(spans) - 1)
+        lengths[last] += offsets[last] + lengths[last] <= self.pack.lengths_of(rows[last])
+        at = (spans["sequence"] - first) * (self.context + 1) + spans["start"]
+        flat = tokens.reshape(-1)
         marks = offsets == 0
-        tokens[at[marks]] = self.pack.end_of_text
-        self.pack.copy(rows, offsets - 1 + marks, lengths - marks, tokens, at + marks)
+        flat[at[marks]] = self.pack.end_of_text
+        self.pack.copy(rows, offsets - 1 + marks, lengths - marks, flat, at + marks)
         return tokens
 
 
@@ -255,7 +248,7 @@ class Prefetched:
 
     def _make(self, step: int) -> Batch:
         batch = self._stream.batch(step, self._rank, self._world)
-        following = int(batch.spans["epoch"][-1]) + 1
+        following = int(batch.spans["epoch"].max()) + 1
         if self._prepared < following <= self._last_epoch:
             self._prepared = following
             self._ahead.submit(self._stream.prepare, following)

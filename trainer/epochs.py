@@ -3,7 +3,7 @@
 The stream of an epoch is its documents in order, each as the end-of-text token and its own tokens. Every epoch has the same
 documents, so epoch and place of a position are a division. Documents of a view without an order are sorted by
 hash(seed, epoch, doc_id): an arm's order does not depend on what else is in the arm, so arms with the same documents see
-them in the same relative order. The second copy of a document has a place of its own, drawn like those of documents.
+them in the same relative order here (`trainer/sequences.py` mixes the sequences that are cut from it). The second copy of a document has a place of its own, drawn like those of documents.
 
 Memory: an epoch's order and ends are 12 bytes a document of the view (16 from 2^32 documents on); two epochs are kept, so
 24 bytes a document. While an epoch is laid out, 16 more pass: its hashes and what they are compared with, then the lengths.
@@ -39,8 +39,9 @@ class Layout(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """Consecutive parts of documents, [P] each: the pack's row, first token in the document, tokens, epoch."""
+    """Parts of documents, [P] each: of which range, the pack's row, first token in the document, tokens, epoch."""
 
+    ranges: Numbers
     rows: Numbers
     offsets: Numbers
     lengths: Numbers
@@ -69,25 +70,37 @@ class Epochs:
         """Lay out an epoch before it is needed."""
         self._layout(epoch)
 
-    def pieces(self, begin: int, end: int) -> Pieces:
-        """What is at the positions from `begin` to `end - 1`, counted from the first epoch's first token."""
+    def pieces(self, begins_R: Numbers, length: int) -> Pieces:
+        """What is at the positions of ranges of a length, range after range; 0 is the first epoch's first token."""
+        ends_R = begins_R + length
+        first_R = begins_R // self.tokens
+        parts_R = (ends_R - 1) // self.tokens - first_R + 1
+        ranges_P = np.repeat(np.arange(len(begins_R)), parts_R)
+        epochs_P = first_R[ranges_P] + _counted(parts_R)
+        low_P = np.maximum(begins_R[ranges_P] - epochs_P * self.tokens, 0)
+        high_P = np.minimum(ends_R[ranges_P] - epochs_P * self.tokens, self.tokens)
         found = []
-        while begin < end:
-            epoch, first = divmod(begin, self.tokens)
-            last = min(first + end - begin, self.tokens)
-            found.append(self._in_epoch(epoch, first, last))
-            begin += last - first
-        return Pieces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        for epoch in np.unique(epochs_P):
+            of_P = epochs_P == epoch
+            found.append(self._in_epoch(int(epoch), ranges_P[of_P], low_P[of_P], high_P[of_P]))
+        if len(found) == 1:
+            return found[0]
+        pieces = Pieces(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        inward = np.argsort(pieces.ranges, kind="stable")  # within a range an earlier epoch comes first
+        return Pieces(*(column[inward] for column in pieces))
 
-    def _in_epoch(self, epoch: int, first: int, last: int) -> Pieces:
+    def _in_epoch(self, epoch: int, ranges_P: Numbers, low_P: Numbers, high_P: Numbers) -> Pieces:
+        """The documents of ranges that lie in one epoch, their positions counted from its first token."""
         places, ends = self._layout(epoch)
-        begin = int(np.searchsorted(ends, first, side="right"))
-        end = int(np.searchsorted(ends, last, side="left")) + 1
-        stops = ends[begin:end]
-        starts = np.concatenate([[ends[begin - 1] if begin else 0], stops[:-1]])
-        offsets = np.maximum(first - starts, 0)
-        rows = self._view.rows[slice(begin, end) if places is None else places[begin:end]]
-        return Pieces(rows, offsets, np.minimum(stops, last) - starts - offsets, np.full(end - begin, epoch))
+        first_P = np.searchsorted(ends, low_P, side="right")
+        counts_P = np.searchsorted(ends, high_P, side="left") + 1 - first_P
+        of_D = np.repeat(np.arange(len(low_P)), counts_P)
+        places_D = first_P[of_D] + _counted(counts_P)
+        starts = np.where(places_D > 0, ends[places_D - 1], 0)
+        begins = np.maximum(starts, low_P[of_D])
+        lengths = np.minimum(ends[places_D], high_P[of_D]) - begins
+        rows = self._view.rows[places_D if places is None else places[places_D]]
+        return Pieces(ranges_P[of_D], rows, begins - starts, lengths, np.full(len(rows), epoch))
 
     def _layout(self, epoch: int) -> Layout:
         number = 0 if self._view.ordered else epoch  # a given order is the same in every epoch
@@ -144,6 +157,12 @@ def ascending(hashes_of: Callable[[Chosen], Hashes], count: int) -> Places:
         those = places[at]
         places[at] = those[np.lexsort((those, hashes_of(those)))]
     return places
+
+
+def _counted(counts: Numbers) -> Numbers:
+    """0 to count - 1 for each count, one after the other."""
+    numbers: Numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return numbers
 
 
 def _copies(rows: Numbers) -> NDArray[np.uint64] | None:

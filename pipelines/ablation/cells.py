@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainer.evaluate import Scorer
 
 #: Bumped when the same settings give other numbers.
-VERSION = 1
+VERSION = 2
 #: Of the settings, what changes no number.
 UNSEEN = frozenset({"checkpoint_every", "checkpoint_seconds", "keep_steps", "log_every", "tensorboard"})
 

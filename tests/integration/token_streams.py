@@ -71,8 +71,44 @@ def shuffled(rows: Sequence[int], seed: int, epoch: int) -> list[int]:
     return [row for _, row in sorted(drawn)]
 
 
+def sequence_order(tokens: int, context: int, *, ordered: bool, seed: int) -> Iterator[int]:
+    """Which sequence of the stream comes next, epoch after epoch: drawn by the permutation of each part of each epoch."""
+    whole = tokens // context
+    part = max(1, whole // 64) if ordered else whole + 1
+    epoch, next_one = 0, 0
+    while True:
+        end = (epoch + 1) * tokens // context
+        if next_one < end and next_one * context < epoch * tokens:
+            yield next_one
+            next_one += 1
+        for number, low in enumerate(range(next_one, end, part)):
+            size = min(part, end - low)
+            yield from (low + i for i in permutation(seed, f"sequences/{epoch}/{number}", size))
+        epoch, next_one = epoch + 1, end
+
+
+def permutation(seed: int, kind: str, size: int) -> list[int]:
+    """A permutation, number by number: four rounds that swap two halves of bits, repeated while beyond the size."""
+    bits, key, moved = (size - 1).bit_length(), _key(seed, kind), []
+    for x in range(size):
+        while True:
+            low, high = bits // 2, bits - bits // 2
+            for number in range(4):
+                left, right = x >> low, x % (1 << low)
+                left ^= _split_mix(_split_mix(right ^ key) ^ number) % (1 << high)
+                x, low, high = right << high | left, high, low  # noqa: PLW2901 - walks until it is inside
+            if x < size:
+                break
+        moved.append(x)
+    return moved
+
+
+def _key(seed: int, kind: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{kind}".encode(), digest_size=8).digest(), "big")
+
+
 def _hash(seed: int, epoch: int, row: int, before: int) -> int:
-    key = int.from_bytes(hashlib.blake2b(f"{seed}\0order/{epoch}".encode(), digest_size=8).digest(), "big")
+    key = _key(seed, f"order/{epoch}")
     high, low = int.from_bytes(name_of(row)[:8], "big"), int.from_bytes(name_of(row)[8:], "big")
     return _split_mix(_split_mix(high ^ key) ^ (low + before) & _MASK)
 

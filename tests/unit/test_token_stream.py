@@ -1,7 +1,7 @@
 """Streams of tokens against lists that are concatenated and cut by hand."""
 
 import json
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token_streams import END, name_of, packed, stream_of
+from token_streams import END, name_of, packed, sequence_order, stream_of
 
 from stages.errors import DataError, SpecError, StorageError
 from trainer.data import TokenStream
 from trainer.data_ledger import DataLedger
+from trainer.sequences import Sequences
 from trainer.view import View
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 499), max_size=12), min_size=1, max_size=9)
@@ -48,6 +49,15 @@ def tokens_for(case, count):
     return list(islice(endless, count))
 
 
+def sequences_for(case, tokens, count):
+    """The first sequences of training and the token behind each, `tokens` being those of an epoch."""
+    context = case["context"]
+    order = sequence_order(tokens, context, ordered=case["ordered"], seed=case["seed"])
+    numbers = list(islice(order, count))
+    oracle = tokens_for(case, (max(numbers) + 1) * context + 1)
+    return [oracle[n * context : (n + 1) * context + 1] for n in numbers]
+
+
 def starts_by_hand(sequence):
     """Where the document of each token of a sequence begins in it."""
     return [next(i for i, other in enumerate(sequence) if other.copy == token.copy) for token in sequence]
@@ -71,14 +81,14 @@ def spans_of(batch):
 @settings(deadline=None, max_examples=80)
 @given(cases(), st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_batches_are_what_lists_cut_by_hand_give_for_any_step_in_any_world(case, steps):
-    context, size = case["context"], case["batch"] * case["context"]
-    oracle = tokens_for(case, (max(steps) + 1) * size + 1)
+    context, size = case["context"], case["batch"]
     with TemporaryDirectory() as folder:
         stream = stream_for(folder, case)
+        sequences = sequences_for(case, stream.tokens_per_epoch, (max(steps) + 1) * size)
         for step in steps:
-            held = oracle[step * size : (step + 1) * size + 1]
-            cut = [held[i : i + context] for i in range(0, size, context)]
-            after = [held[i + 1 : i + context + 1] for i in range(0, size, context)]
+            held = sequences[step * size : (step + 1) * size]
+            cut = [s[:-1] for s in held]
+            after = [s[1:] for s in held]
             for world in (1, 2, 4):
                 batches = [stream.batch(step, rank, world) for rank in range(world)]
                 assert all(b.tokens_BT.shape == (case["batch"] // world, context) for b in batches)
@@ -117,6 +127,38 @@ def test_documents_that_two_views_share_keep_their_relative_order(case, data):
         return [[int(s["row"]) for s in spans if s["epoch"] == epoch] for epoch in range(4)]
 
     assert [[r for r in order if r in rows] for order in orders(case["rows"])] == orders(rows)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 700), st.integers(1, 9), st.booleans(), st.integers(0, 2**63), st.integers(1, 5))
+def test_every_sequence_comes_once_in_its_own_epoch_and_in_its_part_of_a_given_order(n, context, ordered, seed, epochs):
+    sequences = Sequences(n, context, ordered=ordered, seed=seed)
+    whole = epochs * n // context
+    found = sequences.numbers(0, whole).tolist()
+    cuts = [epoch * n // context for epoch in range(epochs + 1)]
+
+    assert sorted(found) == list(range(whole))
+    assert all(sorted(found[a:b]) == list(range(a, b)) for a, b in pairwise(cuts))
+    if ordered:
+        assert all(abs(place - number) < max(1, n // context // 64) for place, number in enumerate(found))
+
+
+def test_a_long_document_is_spread_over_the_epoch_of_a_bag_and_stays_in_its_place_of_an_order(tmp_path):
+    documents = [[20] * 4_000, *([n] * 12 for n in range(21, 493))]
+
+    def steps_of_the_long_one(ordered):
+        case = {"shards": [documents], "rows": range(len(documents)), "ordered": ordered, "seed": 1}
+        stream = stream_for(tmp_path, case | {"context": 10, "batch": 4})
+        return [s for s in range(stream.whole_steps) if (stream.batch(s).tokens_BT == 20).any()], stream.whole_steps
+
+    mixed, steps = steps_of_the_long_one(ordered=False)
+    told, _ = steps_of_the_long_one(ordered=True)
+
+    assert np.diff(mixed).max() < 8  # 40 % of the sequences are its own: 7 steps without one have a chance of 1 in 10^6
+    assert mixed[0] < 8
+    assert mixed[-1] > steps - 8
+    assert told == list(range(len(told)))
+    assert len(told) <= 4_000 / 40 + 1 + steps / 64
 
 
 @pytest.fixture
