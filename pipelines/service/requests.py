@@ -1,6 +1,6 @@
 """Jobs as they were asked for. Each is one file, created once; its name is what makes a repeated request the same job.
 
-    service/jobs/{job}/request.json
+service/jobs/{job}/request.json
 """
 
 import hashlib

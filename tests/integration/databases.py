@@ -32,13 +32,13 @@ def postgres(home: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    data, settings = folder / "data", {"capture_output": True, "check": True, "user": user, "cwd": folder}
-    subprocess.run([home / "initdb", "-D", data, "-A", "trust", "-U", "tamis", "--no-sync"], **settings)
+    data, settings = folder / "data", {"capture_output": True, "user": user, "cwd": folder}
+    subprocess.run([home / "initdb", "-D", data, "-A", "trust", "-U", "tamis", "--no-sync"], check=True, **settings)
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     control = [home / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    subprocess.run([*control, "-o", options, "start"], **settings)
+    subprocess.run([*control, "-o", options, "start"], check=True, **settings)
     try:
         yield f"postgresql+pg8000://tamis@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **settings)
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, **settings)
         shutil.rmtree(folder)

@@ -86,7 +86,12 @@ def test_rows_that_follow_events_are_those_that_the_store_gives_again(store, dat
 def test_events_read_in_parts_give_the_row_that_they_give_at_once(store, database):
     history = submitted(store, "parts")
     reader = History(store, history.job)
-    for move in ((State.STARTING, {"attempt": 1}), (State.RUNNING, {}), (State.CRASHED, {}), (State.STARTING, {"attempt": 2})):
+    for move in (
+        (State.STARTING, {"attempt": 1}),
+        (State.RUNNING, {}),
+        (State.CRASHED, {}),
+        (State.STARTING, {"attempt": 2}),
+    ):
         follow(database, reader)
         history.move(move[0], **move[1])
     follow(database, reader)

@@ -38,7 +38,15 @@ def test_a_scope_that_is_too_small_is_said(store):
 def test_what_is_no_token_of_this_store_is_nobody(store, tmp_path):
     given, made = tokens.create(store, "admin")
     flipped = given[:-1] + ("A" if given[-1] != "A" else "B")
-    others = ["", "tamis_", given + "x", flipped, given.replace(made.id, "0" * 12), "tamis_../../x_" + "a" * 43, given + "\n"]
+    others = [
+        "",
+        "tamis_",
+        given + "x",
+        flipped,
+        given.replace(made.id, "0" * 12),
+        "tamis_../../x_" + "a" * 43,
+        given + "\n",
+    ]
 
     for other in others:
         with pytest.raises(Unauthorized, match="unknown, expired or revoked"):

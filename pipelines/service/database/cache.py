@@ -17,7 +17,16 @@ from pipelines.store import Store
 
 #: An unmanaged run whose last event is older is taken for interrupted.
 QUIET_SECONDS = 120.0
-TOTALS = ("documents_in", "exported", "rejected", "quarantined", "bytes_in", "bytes_exported", "tokens_exported", "seconds")
+TOTALS = (
+    "documents_in",
+    "exported",
+    "rejected",
+    "quarantined",
+    "bytes_in",
+    "bytes_exported",
+    "tokens_exported",
+    "seconds",
+)
 
 
 def row_of(request: Request) -> RunRow:
@@ -90,14 +99,15 @@ def _all(history: History) -> list[Event]:
     return History(history.store, history.job).refresh()
 
 
-def reindex(store: Store, database: Database, say: Callable[[str], None] = lambda sentence: None) -> int:
+def reindex(store: Store, database: Database, say: Callable[[str], None] | None = None) -> int:
     """Make every row again from the store; gives how many there are."""
     with database.writing() as session:
         session.execute(delete(RunRow))
         count = _put(session, (_from_request(store, request) for request in requests.every(store)))
         taken = {run for run in session.scalars(select(RunRow.run)) if run}
         count += _put(session, (unmanaged(store, found) for found in list_runs(store) if found["run"] not in taken))
-    say(f"{count} runs were read from {store.url}")
+    if say is not None:
+        say(f"{count} runs were read from {store.url}")
     return count
 
 

@@ -79,7 +79,9 @@ class Database:
         except SQLAlchemyError as error:
             where = getattr(self, "shown", "the database")
             reason = str(error).splitlines()[0]
-            raise StorageError(f"the database {where} does not answer as it should: {reason}; see to it and try again") from error
+            raise StorageError(
+                f"the database {where} does not answer as it should: {reason}; see to it and try again"
+            ) from error
 
 
 def sqlite_url(state: Path) -> str:
@@ -102,6 +104,8 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN")
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN"
+        )
 
     return engine
