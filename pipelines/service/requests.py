@@ -1,6 +1,6 @@
 """Jobs as they were asked for. Each is one file, created once; its name is what makes a repeated request the same job.
 
-    service/jobs/{job}/request.json
+service/jobs/{job}/request.json
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from stages.errors import SpecError, StorageError
 _FOLDER = "service/jobs/"
 
 
-class SameKeyOtherBody(SpecError):
+class SameKeyOtherBody(SpecError):  # noqa: N818 - named like the status that it becomes
     """An Idempotency-Key came again with another request."""
 
     type = "idempotency"

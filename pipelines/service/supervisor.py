@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import select
@@ -37,7 +38,12 @@ class Supervisor:
     """Looks after the jobs of one service. `heard` is told every new event, with its job."""
 
     def __init__(
-        self, store: Store, database: Database, launcher: Launcher, settings: Settings, heard: Callable[[str, Event], None]
+        self,
+        store: Store,
+        database: Database,
+        launcher: Launcher,
+        settings: Settings,
+        heard: Callable[[str, Event], None],
     ) -> None:
         self._store, self._database, self._launcher, self._settings = store, database, launcher, settings
         self._heard = heard
@@ -151,10 +157,8 @@ class Supervisor:
         return history
 
     def _move(self, history: History, to: State, **data: object) -> None:
-        try:
+        with suppress(Conflict):  # somebody else moved it meanwhile: what is true is read below
             History(self._store, history.job).move(to, attempt=history.attempt, **data)
-        except Conflict:
-            pass  # somebody else moved it meanwhile: what is true is read below
         self._follow(history.job)
 
 
@@ -166,5 +170,7 @@ def sole(state: Path) -> Claim:
     """
     claim = Claim.take(state)
     if claim is None:
-        raise StorageError(f"another service works with the state in {state}; stop it, or use another store", path=str(state))
+        raise StorageError(
+            f"another service works with the state in {state}; stop it, or use another store", path=str(state)
+        )
     return claim

@@ -31,14 +31,14 @@ class Scope(IntEnum):
     admin = 3
 
 
-class Unauthorized(TamisError):
+class Unauthorized(TamisError):  # noqa: N818 - named like the status that it becomes
     """Nobody that is known asks."""
 
     status = 401
     type = "unauthorized"
 
 
-class Forbidden(TamisError):
+class Forbidden(TamisError):  # noqa: N818 - named like the status that it becomes
     """Who asks may not do this."""
 
     status = 403

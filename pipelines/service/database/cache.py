@@ -1,5 +1,6 @@
 """Rows of the database from what the store holds, one at a time or all of them."""
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,7 +18,16 @@ from pipelines.store import Store
 
 #: An unmanaged run whose last event is older is taken for interrupted.
 QUIET_SECONDS = 120.0
-TOTALS = ("documents_in", "exported", "rejected", "quarantined", "bytes_in", "bytes_exported", "tokens_exported", "seconds")
+TOTALS = (
+    "documents_in",
+    "exported",
+    "rejected",
+    "quarantined",
+    "bytes_in",
+    "bytes_exported",
+    "tokens_exported",
+    "seconds",
+)
 
 
 def row_of(request: Request) -> RunRow:
@@ -49,6 +59,7 @@ def apply(row: RunRow, event: Event) -> None:
     if event.number <= row.number:
         return
     row.number, row.attempt, row.updated = event.number, event.attempt, event.at
+    row.run = event.data.get("run", row.run)
     if event.type == PROGRESS:
         row.progress = {**event.data, "at": event.at}
     elif event.type == STATE:
@@ -57,7 +68,6 @@ def apply(row: RunRow, event: Event) -> None:
 
 def _apply_state(row: RunRow, event: Event) -> None:
     row.state = event.data["state"]
-    row.run = event.data.get("run", row.run)
     if row.state == State.QUEUED:
         row.restarts, row.error = 0, None
     elif row.state == State.CRASHED:
@@ -90,7 +100,7 @@ def _all(history: History) -> list[Event]:
     return History(history.store, history.job).refresh()
 
 
-def reindex(store: Store, database: Database, say: Callable[[str], None] = lambda sentence: None) -> int:
+def reindex(store: Store, database: Database, say: Callable[[str], None] = lambda _: None) -> int:
     """Make every row again from the store; gives how many there are."""
     with database.writing() as session:
         session.execute(delete(RunRow))
@@ -122,21 +132,23 @@ def unmanaged(store: Store, found: dict[str, Any]) -> RunRow:
     folder = RunFolder(store, found["run"])
     event = last_event(folder) or {}
     ended = found["state"] == "finished"
+    updated = event.get("at", found["created"])
+    quiet = time.time() - updated > QUIET_SECONDS
     return RunRow(
         id=found["run"],
         name=found["name"],
         managed=False,
-        state=str(State.SUCCEEDED if ended else State.CRASHED),
+        state=str(State.SUCCEEDED if ended else State.CRASHED if quiet else State.RUNNING),
         attempt=0,
         number=0,
         created=found["created"],
-        updated=event.get("at", found["created"]),
+        updated=updated,
         priority=0,
         token=None,
         run=found["run"],
         spec_digest="",
         restarts=0,
-        progress=None,
+        progress=None if ended or "step" not in event else dict(event),
         total=found["total"],
         error=None,
         export=folder.find("result.json")["export"] if folder.find(FINISHED) else None,

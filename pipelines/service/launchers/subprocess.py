@@ -39,7 +39,12 @@ class SubprocessLauncher:
             try:
                 with (folder / f"attempt-{attempt:03d}.log").open("ab") as log:
                     self._children[request.job] = subprocess.Popen(  # noqa: S603 - our own module
-                        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[claim.fd], start_new_session=True
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        pass_fds=[claim.fd],
+                        start_new_session=True,
                     )
             except OSError as error:
                 raise StageError(
