@@ -1,9 +1,7 @@
 """Finding in the store what the database does not know: jobs whose acceptance was cut short, runs that nobody submitted."""
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from sqlalchemy import delete, select
 
@@ -12,19 +10,10 @@ from pipelines.service import requests
 from pipelines.service.database.cache import follow, unmanaged
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
+from pipelines.service.folders import names_below, retired_jobs
 from pipelines.service.history import Conflict, History
 from pipelines.service.states import State
 from pipelines.store import Store
-
-
-def names_below(store: Store, folder: str) -> set[str]:
-    """The names of what is in a folder of the store."""
-    if not store.is_local:
-        return {path.split("/")[folder.count("/") + 1] for path in store.list(folder)}
-    try:
-        return set(os.listdir(Path(store.url) / folder))  # noqa: PTH208 - names are all that is wanted
-    except FileNotFoundError:
-        return set()
 
 
 def accepted(store: Store, database: Database, job: str) -> None:
@@ -86,13 +75,3 @@ class Finder:
                 for row in rows:
                     session.merge(row)
         return len(rows)
-
-
-def retired_jobs(store: Store) -> dict[str, str | None]:
-    """The jobs that retention took away, with their runs."""
-    found = {}
-    for name in names_below(store, "service/retired"):
-        value = store.find_json(f"service/retired/{name}")
-        if value is not None:
-            found[name.removesuffix(".json")] = value["run"]
-    return found

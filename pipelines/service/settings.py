@@ -85,6 +85,11 @@ class Settings:
             )
 
 
+def absolute_store(store: str) -> str:
+    """A store's address as drivers in other folders know it."""
+    return store if store.startswith("s3://") else str(Path(store.removeprefix("file://")).expanduser().absolute())
+
+
 def state_folder(store: str) -> Path:
     """Where a service keeps what belongs to this machine: in a local store itself, else in the user's state folder."""
     if not store.startswith("s3://"):

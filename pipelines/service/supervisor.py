@@ -61,6 +61,11 @@ class Supervisor:
         """Look at once: something was submitted or cancelled."""
         self._wake.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is looking."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop looking; drivers go on."""
         self._ends.set()

@@ -1,16 +1,17 @@
 """Rows of the database from what the store holds, one at a time or all of them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from pipelines.runs import FINISHED, RunFolder, last_event, list_runs
+from pipelines.runs import RunFolder, last_event, list_runs
 from pipelines.service import requests
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
+from pipelines.service.folders import PINS, is_pinned, names_below, retired_jobs
 from pipelines.service.history import PROGRESS, STATE, Event, History
 from pipelines.service.requests import Request
 from pipelines.service.states import State
@@ -104,8 +105,10 @@ def reindex(store: Store, database: Database, say: Callable[[str], None] = lambd
     """Make every row again from the store; gives how many there are."""
     with database.writing() as session:
         session.execute(delete(RunRow))
-        count = _put(session, (_from_request(store, request) for request in requests.every(store)))
-        taken = {run for run in session.scalars(select(RunRow.run)) if run}
+        gone, pins = retired_jobs(store), names_below(store, PINS)
+        rows = (_from_request(store, request, pins) for request in requests.every(store) if request.job not in gone)
+        count = _put(session, (row for row in rows if row.number))  # one without an event was never quite accepted
+        taken = {run for run in (*session.scalars(select(RunRow.run)), *gone.values()) if run}
         count += _put(session, (unmanaged(store, found) for found in list_runs(store) if found["run"] not in taken))
     say(f"{count} runs were read from {store.url}")
     return count
@@ -120,8 +123,9 @@ def _put(session: Session, rows: Iterable[RunRow]) -> int:
     return count
 
 
-def _from_request(store: Store, request: Request) -> RunRow:
+def _from_request(store: Store, request: Request, pins: Collection[str]) -> RunRow:
     row = row_of(request)
+    row.pinned = request.job in pins and is_pinned(store, request.job)
     for event in History(store, request.job).refresh():
         apply(row, event)
     return row
@@ -151,6 +155,6 @@ def unmanaged(store: Store, found: dict[str, Any]) -> RunRow:
         progress=None if ended or "step" not in event else dict(event),
         total=found["total"],
         error=None,
-        export=folder.find("result.json")["export"] if folder.find(FINISHED) else None,
-        pinned=False,
+        export=folder.find("result.json")["export"] if ended else None,
+        pinned=is_pinned(store, found["run"]),
     )
