@@ -42,6 +42,7 @@ class Options:
     address: str | None = None
     roots: tuple[str, ...] | None = None
     accept_changed_inputs: bool = False
+    people: bool = False  # somebody labels what is put up in the store, so that a labelling by a person may wait
 
 
 @dataclass(slots=True)

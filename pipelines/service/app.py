@@ -9,10 +9,21 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.service import problems
-from pipelines.service.routes import events, health, runs, session
+from pipelines.service.routes import ablations, documents, events, health, labels, outcomes, runs, session, specs
 from pipelines.service.service import Service
 
-ROUTERS = (health.router, session.router, events.router, runs.router)
+ROUTERS = (
+    health.router,
+    session.router,
+    events.router,
+    documents.router,
+    outcomes.router,
+    outcomes.exports,
+    runs.router,
+    specs.router,
+    labels.router,
+    ablations.router,
+)
 
 
 def create_app(service: Service, *, reindex: bool = False) -> FastAPI:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.claim is not None:
             stack.enter_context(Claim.inherited(given.claim))
         signal.signal(signal.SIGTERM, _interrupt)
-        options = Options(given.engine, given.workers, given.address, tuple(given.root) or None)
+        options = Options(given.engine, given.workers, given.address, tuple(given.root) or None, people=True)
         try:
             state = drive(Store.open(given.store, create=False), given.job, given.attempt, options)
         except TamisError as error:

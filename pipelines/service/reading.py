@@ -12,6 +12,7 @@ from pipelines.preview import preview
 from pipelines.runs import FINISHED, RunFolder
 from pipelines.service import history as histories
 from pipelines.service import requests
+from pipelines.service.browsing import open_explorer
 from pipelines.service.database.tables import RunRow
 from pipelines.service.errors import NotFound
 from pipelines.service.history import PROGRESS, STATE, Conflict, Event
@@ -90,9 +91,7 @@ class Reading:
         view = self.view(name)
         with self._opening:
             if view.run not in self._explorers:
-                from pipelines.service.explorer import Explorer  # noqa: PLC0415 - arrays are only for who browses
-
-                self._explorers[view.run] = Explorer.open(view, self._settings.state / "explorer" / view.run)
+                self._explorers[view.run] = open_explorer(view, self._settings.state / "explorer" / view.run)
             return self._explorers[view.run]
 
     def plan(self, name: str) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
 from pipelines.service.database.tables import RunRow
 from pipelines.service.errors import NotFound
+from pipelines.service.exporting import Exporting
 from pipelines.service.finding import Finder
 from pipelines.service.history import Conflict, Event, History
 from pipelines.service.hub import Hub
+from pipelines.service.label_queue import LabelQueue
 from pipelines.service.launchers import Launcher
 from pipelines.service.launchers.subprocess import SubprocessLauncher
 from pipelines.service.listing import Listing, Page
@@ -58,6 +60,8 @@ class Service:
         self.listing = Listing(self.store, self.database, self.finder)
         self.reading = Reading(self.store, settings, self.listing)
         self.trying = Trying(self.store, settings)
+        self.exporting = Exporting(self.store, settings)
+        self.labelling = LabelQueue(self.store)
         self.retention = Retention(self.store, self.database, settings)
         self._submitting = Submitting(self.store, self.database, settings, self.trying)
         self._ends = threading.Event()

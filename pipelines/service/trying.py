@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.plan import plan
 from pipelines.preview import preview as preview_plan
+from pipelines.service.security.paths import check_paths
 from pipelines.service.settings import Settings
 from pipelines.service.trial import trial
 from pipelines.spec import Spec, from_data
@@ -30,29 +31,21 @@ class Trying:
         """A spec that may run here.
 
         Raises:
-            SpecError: it is wrong, or names what may not be read.
+            SpecError: it is wrong, or names what may not be read; that is said before anything is read.
             DataError: a rule file or an artifact cannot be read.
         """
+        check_paths(given, self.folder, self._settings.readable)
         spec = from_data(given, self.folder)
-        self.allowed(spec)
         made = {*spec.learn, *(request.learner for request in spec.label)}
         waits = made.difference(names(self._store))
         unmade = {PREFIX + name for name in waits}
         plan(spec, files=None if unmade else self._store)
         return spec
 
-    def allowed(self, spec: Spec) -> None:
-        """See whether a spec names only what may be read here.
-
-        Raises:
-            SpecError: it does not.
-        """
-
     def validate(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """See `Service.validate`."""
         try:
-            self.checked(given)
-            found = preview_plan(from_data(given, self.folder), self._store.url, self._settings.readable)
+            found = preview_plan(self.checked(given), self._store.url, self._settings.readable)
         except TamisError as error:
             return {"valid": False, "problem": error.problem(), "plan": None}
         return {"valid": True, "problem": None, "plan": found}

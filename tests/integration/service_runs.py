@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,22 +62,18 @@ class Served:
         said = []
         for line in self.process.stderr:
             said.append(line)
-            if " at http" in line and not self.url_of(line):
-                continue
-            if "first admin token" in line:
-                self.first_token = line.split()[-1]
-            if "/sign-in?link=" in line:
-                self.sign_in = line.split()[-1]
+            *_, last = line.split() or [""]
+            if " at http" in line:
+                self.url = last
+            elif "first admin token" in line:
+                self.first_token = last
+            elif "/sign-in?link=" in line:
+                self.sign_in = last
                 break
         else:
             raise AssertionError(f"the service ended with {self.process.wait()}: {''.join(said)}")
         self.log = _Drained(self.process)
         return self
-
-    def url_of(self, line: str) -> bool:
-        """Take the URL out of the first line."""
-        self.url = line.split()[-1]
-        return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the server; its drivers go on."""
@@ -130,8 +127,6 @@ class _Drained:
     """Reads what a server prints, so that its pipe is never full."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        import threading
-
         self.lines: list[str] = []
         self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
         self._thread.start()
