@@ -1,6 +1,7 @@
 """`tamis serve`: the service on one store of this machine."""
 
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -26,7 +27,16 @@ Reindex = Annotated[bool, typer.Option("--reindex", help="Make the database anew
 KeepLast = Annotated[
     int | None, typer.Option("--keep-last", help="Ended jobs that stay listed; results are never deleted.", min=0)
 ]
-Launcher = Annotated[str, typer.Option("--launcher", metavar="subprocess|ray-jobs", help="Where drivers run.")]
+
+
+class LauncherName(StrEnum):
+    """What runs drivers."""
+
+    subprocess = "subprocess"
+    ray_jobs = "ray-jobs"
+
+
+Launcher = Annotated[LauncherName, typer.Option("--launcher", help="Where drivers run.")]
 
 
 def serve(  # noqa: PLR0913, PLR0917 - options of one command
@@ -40,7 +50,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     database: DatabaseUrl = None,
     reindex: Reindex = False,
     keep_last: KeepLast = None,
-    launcher: Launcher = "subprocess",
+    launcher: Launcher = LauncherName.subprocess,
     engine: EngineChoice = EngineName.auto,
     workers: Workers = None,
     address: Address = None,
@@ -53,21 +63,21 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     Example: [bold]tamis serve --store ./tamis-store --root /data/corpora[/bold]
     """
     from pipelines.service.server import serve as serve_until_told  # noqa: PLC0415 - FastAPI only where it serves
-    from pipelines.service.settings import Settings, absolute_store, state_folder  # noqa: PLC0415 - the same
+    from pipelines.service.settings import Settings, absolute, state_folder  # noqa: PLC0415 - the same
 
-    where = absolute_store(store)
+    where = absolute(store)
     settings = Settings(
         store=where,
         state=state_folder(where),
         host=host,
         port=port,
         database=database,
-        roots=tuple(roots or ()),
+        roots=tuple(absolute(root) for root in roots or ()),
         hosts=tuple(allowed_hosts or ()),
         jobs=jobs,
         engine=engine.value,
         workers=workers,
-        launcher=launcher,
+        launcher=launcher.value,
         address=address,
         allow_public=allow_public,
         keep_last=keep_last,

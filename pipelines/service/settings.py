@@ -85,9 +85,11 @@ class Settings:
             )
 
 
-def absolute_store(store: str) -> str:
-    """A store's address as drivers in other folders know it."""
-    return store if store.startswith("s3://") else str(Path(store.removeprefix("file://")).expanduser().absolute())
+def absolute(address: str) -> str:
+    """A store's or root's address as drivers in other folders know it."""
+    return (
+        address if address.startswith("s3://") else str(Path(address.removeprefix("file://")).expanduser().absolute())
+    )
 
 
 def state_folder(store: str) -> Path:

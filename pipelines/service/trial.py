@@ -1,6 +1,6 @@
 """What becomes of the first documents of a spec: a run of its own, in a folder that is thrown away, in a process that may be killed.
 
-python -m pipelines.service.trial < {"spec", "folder", "roots", "n"}     in the throwaway store; answers JSON
+python -m pipelines.service.trial < {"spec", "folder", "roots", "n", "here"}     answers JSON
 """
 
 import json
@@ -59,8 +59,9 @@ def trial(spec: Spec, store: Store, settings: Settings, n: int) -> dict[str, Any
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place) as folder:
             asked = {"spec": json.dumps(_alone(spec, store)), "folder": spec.folder, "n": n, "roots": settings.readable}
+            asked["here"] = folder
             _lend_artifacts(store, Path(folder) / "store", spec)
-            return _answer(json.dumps(asked), Path(folder))
+            return _answer(json.dumps(asked), Path(folder), spec.folder)
     finally:
         _FREE.release()
 
@@ -98,11 +99,11 @@ def _lend_artifacts(store: Store, into: Path, spec: Spec) -> None:
             shutil.copyfile(store.local(path), into / path)
 
 
-def _answer(asked: str, folder: Path) -> dict[str, Any]:
+def _answer(asked: str, folder: Path, cwd: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "pipelines.service.trial"]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(  # noqa: S603 - our own module
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            command, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     try:
         out, _ = child.communicate(asked.encode(), PATIENCE)
@@ -182,7 +183,7 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _try(asked: Mapping[str, Any]) -> dict[str, Any]:
-    here = Path.cwd()
+    here = Path(asked["here"])
     spec = from_data(json.loads(asked["spec"]), Path(asked["folder"]))
     raw, origins = cut(spec, tuple(asked["roots"]), asked["n"], here / "cut")
     store = Store.open(here / "store", create=False)

@@ -12,8 +12,8 @@ from typing import Any
 
 from stages.errors import SpecError
 
-#: Fields whose strings are words and never opened.
-WORDS = frozenset({"cite", "reason", "where", "eq", "in", "name"})
+#: Fields of a rule in `keep` whose strings are words and never opened. Elsewhere these may be the names of steps.
+WORDS = frozenset({"cite", "reason", "where", "eq", "in"})
 _WILD = re.compile(r"[*?\[]")
 _KIND = re.compile(r"(?:file|llm|artifact):(?!//)")
 _REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -71,7 +71,7 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
         yield place, value
     elif isinstance(value, Mapping):
         for name, below in value.items():
-            if name not in WORDS:
+            if not (place.startswith("keep[") and name in WORDS):
                 yield from _strings(below, f"{place}.{name}" if place else str(name))
     elif isinstance(value, (list, tuple)):
         for i, below in enumerate(value):
