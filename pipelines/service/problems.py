@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from stages.errors import TamisError
 
 MEDIA_TYPE = "application/problem+json"
+ERRORS = 400
 _LOG = logging.getLogger("tamis.service")
 
 
@@ -28,11 +29,9 @@ class Problem(BaseModel):
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The answers of a route that are problems, for OpenAPI; 401 and 403 are every route's."""
-    schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        s: {"description": HTTPStatus(s).phrase, "content": schema}
-        for s in sorted({401, 403, 422, 429, 503, *statuses})
-    }
+    content = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    every = sorted({401, 403, 422, 429, 503, *statuses})
+    return {s: {"description": HTTPStatus(s).phrase, **(content if s >= ERRORS else {})} for s in every}
 
 
 def problem(status: int, kind: str, title: str, headers: dict[str, str] | None = None, **fields: Any) -> JSONResponse:

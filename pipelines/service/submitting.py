@@ -11,8 +11,9 @@ from pipelines.run import freeze_all
 from pipelines.service import requests
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import TooMany
+from pipelines.service.errors import Gone, TooMany
 from pipelines.service.finding import accepted
+from pipelines.service.folders import RETIRED
 from pipelines.service.requests import Request
 from pipelines.service.settings import Settings
 from pipelines.service.states import State
@@ -54,6 +55,10 @@ class Submitting:
     def submit(self, token: Token, asked: Submission) -> tuple[str, bool]:
         """Accept a job; gives its id, and whether it is new. See `Service.submit`."""
         request = self._request(token, asked)
+        if self._store.size(f"{RETIRED}/{request.job}.json") is not None:
+            raise Gone(
+                f"the job {request.job} of this Idempotency-Key ended long ago, and retention put it away; use a new key"
+            )
         if requests.find(self._store, request.job) is None:
             spec = self._trying.checked(asked.spec)  # before the lock: this is what takes long
             request = replace(request, name=spec.name)

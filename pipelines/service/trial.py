@@ -30,7 +30,7 @@ from pipelines.view import RunView
 from stages.errors import SpecError, TamisError
 
 #: Seconds that a trial may take, and how many there may be at once.
-PATIENCE = 60.0
+PATIENCE = 120.0
 AT_ONCE = 1
 RETRY_SECONDS = 15
 TEXT_CHARACTERS = 1_000

@@ -26,7 +26,8 @@ from pipelines.service.tokens import Quota
 from pipelines.store import Store
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0
+PATIENCE = 280.0
+WORDS = [letter * 3 + "word" for letter in "abcdefghijklmnopqrstuvwxyz"]
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -170,10 +171,14 @@ def end_drivers(store: Path) -> None:
 
 
 def texts(folder: Path, documents: int = 40, name: str = "texts.jsonl") -> Path:
-    """A small corpus of documents of 1 to 40 words."""
+    """A small corpus of documents of 1 to 40 words, written once."""
     path = folder / name
-    lines = [{"id": f"doc-{i}", "text": " ".join(f"word{i}-{n}" for n in range(1 + i % 40))} for i in range(documents)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [
+        {"id": f"doc-{i}", "text": " ".join(WORDS[(i * 7 + n) % 26] for n in range(1 + i % 40))}
+        for i in range(documents)
+    ]
+    if not path.exists():
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 

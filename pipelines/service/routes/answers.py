@@ -1,6 +1,7 @@
 """Answers that clients may keep: an ETag of the content, and 304 where they have it."""
 
 import hashlib
+import json
 from typing import Any
 
 import orjson
@@ -16,8 +17,15 @@ def tagged(
 ) -> Response:
     """A JSON answer with its ETag; 304 where the client has the same."""
     data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    body = orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    return content(request, body, "application/json", status, headers)
+    return content(request, encoded(data), "application/json", status, headers)
+
+
+def encoded(data: Any) -> bytes:
+    """JSON in UTF-8; in ASCII where the data holds lone surrogates or large integers, which orjson refuses."""
+    try:
+        return orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return json.dumps(data, default=str).encode()
 
 
 def content(

@@ -60,7 +60,12 @@ def export(request: Request, run: RunId, service: Served, token: Reader) -> Resp
 @router.get(
     "/{run}/export/{file:path}",
     response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {}}}, 206: {"description": "A part"}, **_UNFINISHED},
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        206: {"description": "A part"},
+        416: {"description": "No such part"},
+        **_UNFINISHED,
+    },
 )
 def export_file(
     run: RunId,

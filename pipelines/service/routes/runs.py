@@ -12,9 +12,10 @@ from pipelines.service.states import State
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 #: Job ids, run ids, prefixes of them, and names of specs.
 RunId = Annotated[
-    str, Path(min_length=1, max_length=160, description="A job's or run's id, a unique prefix, or a spec's name.")
+    str, Path(pattern=NAME, max_length=160, description="A job's or run's id, a unique prefix, or a spec's name.")
 ]
 Key = Annotated[
     str | None,
@@ -28,7 +29,7 @@ Key = Annotated[
 ]
 
 
-@router.post("", status_code=202, response_model=Run, responses={200: {"model": Run}, **declared(409, 413)})
+@router.post("", status_code=202, response_model=Run, responses={200: {"model": Run}, **declared(409, 410, 413)})
 def submit(request: Request, asked: NewRun, service: Served, token: Submitter, key: Key = None) -> Response:
     """Accept a spec as a job: 202, or 200 where its Idempotency-Key came before with the same body."""
     options = {name: getattr(asked, name) for name in ("priority", "workers", "engine", "forked_from")}
@@ -42,7 +43,9 @@ def runs(
     service: Served,
     token: Reader,
     state: Annotated[list[State] | None, Query(description="Only these states; may be repeated.")] = None,
-    name: Annotated[str | None, Query(max_length=100, description="Only runs of the spec of that name.")] = None,
+    name: Annotated[
+        str | None, Query(pattern=NAME, max_length=100, description="Only runs of the spec of that name.")
+    ] = None,
     after: Annotated[str | None, Query(max_length=400, description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:

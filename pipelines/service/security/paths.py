@@ -31,10 +31,15 @@ def check_paths(spec: Mapping[str, Any], folder: Path, roots: Sequence[str]) -> 
 
     Raises:
         Outside: one is not.
+        SpecError: it is nested too deeply.
     """
     local = [os.path.realpath(os.path.expanduser(r)) for r in roots if not r.startswith("s3://")]  # noqa: PTH111 - strings
     buckets = [r.rstrip("/") + "/" for r in roots if r.startswith("s3://")]
-    for place, text in _strings(spec, ""):
+    try:
+        strings = list(_strings(spec, ""))
+    except RecursionError as error:
+        raise SpecError("the spec is nested too deeply to be one; see what wrote it") from error
+    for place, text in strings:
         if not _allowed(text, folder, local, buckets):
             raise Outside(
                 f"the spec's {place} names {text[:200]!r}, which is outside the roots that this service may read; move the data "
