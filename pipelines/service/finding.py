@@ -62,8 +62,8 @@ class Finder:
         for name in names:
             folder = RunFolder(self._store, name)
             request = folder.find("spec.json")
-            if request is None:
-                continue
+            if not isinstance(request, dict) or "spec" not in request:
+                continue  # none, or nothing that tamis wrote
             ledger = folder.find(FINISHED)
             state = "finished" if ledger else "unfinished"
             facts = {"run": name, "name": request["spec"]["name"], "created": request["created"], "state": state}

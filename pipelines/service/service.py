@@ -180,7 +180,8 @@ class Service:
             )
         with self.retention.changing:
             self._move(token, row, to, (what, hint))
-        follow(self.database, History(self.store, row.id))
+        events = follow(self.database, History(self.store, row.id))
+        self.hub.publish(row.id, events[-1])  # the supervisor does not look at what has ended
         self.supervisor.nudge()
         return self.row(row.id)
 

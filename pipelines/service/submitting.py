@@ -17,7 +17,7 @@ from pipelines.service.folders import RETIRED
 from pipelines.service.requests import Request
 from pipelines.service.settings import Settings
 from pipelines.service.states import State
-from pipelines.service.tokens import Quota, Token
+from pipelines.service.tokens import Token
 from pipelines.service.trying import Trying
 from pipelines.spec import Spec
 from pipelines.store import Store
@@ -89,14 +89,8 @@ class Submitting:
             **options,
         )
 
-    def _quota(self, token: Token) -> Quota:
-        """A token's own limits, and the service's where it has none."""
-        own, usual = token.quota, self._settings.quota
-        names = Quota.__dataclass_fields__
-        return Quota(**{n: getattr(usual, n) if getattr(own, n) is None else getattr(own, n) for n in names})
-
     def _within_queue(self, token: Token) -> None:
-        most = self._quota(token).queued
+        most = token.quota.or_else(self._settings.quota).queued
         if most is None:
             return
         mine = (RunRow.token == token.id, RunRow.state == str(State.QUEUED))
@@ -111,7 +105,7 @@ class Submitting:
             )
 
     def _within_bytes(self, token: Token, spec: Spec) -> None:
-        most = self._quota(token).bytes_in
+        most = token.quota.or_else(self._settings.quota).bytes_in
         if most is None:
             return
         nbytes = sum(freeze_all(spec, self._settings.readable)["size"].to_pylist())

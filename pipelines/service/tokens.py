@@ -54,6 +54,11 @@ class Quota:
     workers: int | None = None
     bytes_in: int | None = None
 
+    def or_else(self, usual: "Quota") -> "Quota":
+        """These limits, and the usual ones where there is none."""
+        names = self.__dataclass_fields__
+        return Quota(**{n: getattr(usual, n) if getattr(self, n) is None else getattr(self, n) for n in names})
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

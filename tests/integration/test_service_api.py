@@ -4,6 +4,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from service_runs import Served, service, spec_of, texts
 
@@ -163,3 +164,64 @@ def test_a_report_comes_as_a_page_and_as_numbers(served, done):
     assert page.headers["content-type"].startswith("text/html")
     assert "sandbox" in page.headers["content-security-policy"]
     assert served.get(f"/v1/runs/{done['id']}/report", params={"format": "json"}).json()["run"] == done["run"]
+
+
+def test_a_browser_signs_in_once_with_a_link_and_out_again(served):
+    with httpx.Client(base_url=served.url, trust_env=False, timeout=60) as browser:
+        assert browser.get("/v1/runs").status_code == 401
+        signed = browser.get(served.sign_in)
+        assert (signed.status_code, signed.headers["location"]) == (303, "/")
+        cookie = signed.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert browser.get("/v1/runs").status_code == 200
+        assert browser.post("/sign-out").status_code == 204
+        assert browser.get("/v1/runs").status_code == 401
+        session = cookie.split("=", 1)[1].split(";")[0]
+        assert browser.get("/v1/runs", cookies={"tamis_session": session}).status_code == 401
+    assert httpx.get(served.sign_in, trust_env=False).status_code == 401
+    link = served.sign_in.split("=")[1]
+    assert served.get("/v1/runs", link).status_code == 401, "a link is no token"
+
+
+def test_health_is_told_to_anybody(served):
+    for path in ("/healthz", "/readyz"):
+        answer = httpx.get(served.url + path, trust_env=False, timeout=60)
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+def test_errors_of_every_kind_are_problems(served, done):
+    answers = [
+        served.get("/nowhere"),
+        served.post("/healthz"),
+        served.post("/v1/runs", {"spec": []}),
+        served.post("/v1/runs", {"spec": {}, "more": 1}),
+        served.get("/v1/runs", params={"limit": "many"}),
+        served.get(f"/v1/runs/{done['id']}/clusters", params={"column": "nothing.here"}),
+    ]
+    assert [a.status_code for a in answers] == [404, 405, 422, 422, 422, 422]
+    for answer in answers:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        assert set(answer.json()) >= {"type", "title"}
+
+
+def test_text_that_is_no_unicode_and_deep_nests_are_refused_in_words(served, folder):
+    deep = "[" * 900 + "]" * 900
+    bodies = [b'{"spec": {"name": "\\ud800", "source": {}}}', b'{"spec": {"a": ' + deep.encode() + b"}}", b"\xff", b"{"]
+    with served.client() as client:
+        for path in ("/v1/runs", "/v1/specs/validate"):
+            for body in bodies:
+                answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+                assert answer.status_code in (200, 400, 422), (path, body[:40], answer.text)
+                assert answer.status_code != 200 or not answer.json()["valid"]
+
+
+def test_openapi_tells_of_every_route_what_may_go_wrong(served):
+    found = served.get("/openapi.json").json()
+    assert "Problem" in found["components"]["schemas"]
+    for path, methods in found["paths"].items():
+        for method, told in methods.items():
+            if path.startswith("/v1/"):
+                assert {"401", "403", "422"} <= set(told["responses"]), (path, method)
+                assert told["security"], (path, method)

@@ -71,7 +71,7 @@ def test_a_run_waits_for_labels_through_the_crash_of_its_service_and_goes_on(ser
     done = served.until(job)
     assert (done["state"], done["attempt"], done["error"]) == ("SUCCEEDED", 1, None)
     assert asked(served, "edu") == []
-    assert [a["name"] for a in served.get("/v1/artifacts").json()["artifacts"]][0] == "edu"
+    assert "edu" in [a["name"] for a in served.get("/v1/artifacts").json()["artifacts"]]
 
 
 def test_jobs_are_cancelled_and_resumed_in_every_state(served, folder):
@@ -125,8 +125,14 @@ def test_a_job_whose_process_was_killed_starts_again_by_itself(served, folder):
     for event in served.events(job):
         if event["type"] == "note" and event["attempt"] == 2 and "wait for" in event["note"]:
             break
-    states = [e["state"] for e in served.get(f"/v1/runs/{job}/steps") and _states(served, job)]
-    assert states == ["QUEUED", "STARTING", "RUNNING", "CRASHED", "STARTING", "RUNNING"]
+    assert [event["state"] for event in _states(served, job)] == [
+        "QUEUED",
+        "STARTING",
+        "RUNNING",
+        "CRASHED",
+        "STARTING",
+        "RUNNING",
+    ]
     served.post(f"/v1/runs/{job}/cancel")
     assert served.until(job)["state"] == "CANCELLED"
 
