@@ -35,8 +35,9 @@ class Reading:
     def __init__(self, store: Store, settings: Settings, listing: Listing) -> None:
         self._store, self._settings, self._listing = store, settings, listing
         self._views: OrderedDict[str, RunView] = OrderedDict()
-        self._explorers: dict[str, Any] = {}
-        self._lock, self._opening = threading.Lock(), threading.Lock()
+        self._explorers: OrderedDict[str, Any] = OrderedDict()
+        self._building: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close what is open."""
@@ -56,11 +57,15 @@ class Reading:
                 self._views.move_to_end(run)
                 return self._views[run]
         opened = RunView.open(self._store, run)
-        with self._lock:
-            self._views[run] = opened
-            while len(self._views) > OPEN_VIEWS:
-                self._views.popitem(last=False)
+        self._remember(self._views, run, opened)
         return opened
+
+    def _remember(self, among: OrderedDict[str, Any], run: str, opened: Any) -> None:
+        """Keep what was opened last."""
+        with self._lock:
+            among[run] = opened
+            while len(among) > OPEN_VIEWS:
+                among.popitem(last=False)
 
     def explain(self, name: str, document: str) -> dict[str, Any]:
         """Why a document stayed or went.
@@ -89,10 +94,14 @@ class Reading:
             Conflict: it has not finished.
         """
         view = self.view(name)
-        with self._opening:
-            if view.run not in self._explorers:
-                self._explorers[view.run] = open_explorer(view, self._settings.state / "explorer" / view.run)
-            return self._explorers[view.run]
+        with self._lock:
+            building = self._building.setdefault(view.run, threading.Lock())
+        with building:  # of this run alone: large ones take a while
+            found = self._explorers.get(view.run)
+            if found is None:
+                found = open_explorer(view, self._settings.state / "explorer" / view.run)
+                self._remember(self._explorers, view.run, found)
+            return found
 
     def plan(self, name: str) -> dict[str, Any]:
         """The steps of a run with their keys, as they were planned; of a job that waits, what it would do.
