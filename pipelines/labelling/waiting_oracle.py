@@ -59,8 +59,11 @@ class WaitingOracle:
             self._store.create_json(f"{place}.json", {**asked, "at": round(time.time(), 3)})
             self._watch.say(f"label {self._name}: {waiting} documents wait for a person's label")
         self._asked += waiting
+        told = -1
         while left := len(wanted - self._queue.answers().keys()):
-            self._watch.step(f"label {self._name}", len(wanted) - left, len(wanted))
+            if left != told:  # a person may take days, and every telling is kept
+                self._watch.step(f"label {self._name}", len(wanted) - left, len(wanted))
+                told = left
             time.sleep(LOOK_SECONDS)
         if waiting:
             self._store.create_json(f"{place}.done.json", {"at": round(time.time(), 3)})
