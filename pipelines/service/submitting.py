@@ -71,12 +71,7 @@ class Submitting:
         return request.job, created
 
     def _request(self, token: Token, asked: Submission) -> Request:
-        options = {
-            "priority": asked.priority,
-            "workers": asked.workers,
-            "engine": asked.engine,
-            "forked_from": asked.forked_from,
-        }
+        options = {name: getattr(asked, name) for name in ("priority", "workers", "engine", "forked_from")}
         text, digest = requests.body_of(asked.spec, **options)
         return Request(
             job=requests.new_id(token.id, asked.key),

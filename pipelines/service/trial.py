@@ -157,7 +157,8 @@ def _first(spec: Spec, name: str, roots: tuple[str, ...], most: int) -> list[dic
     from pipelines.inputs import PackFiles  # noqa: PLC0415 - only the trial's own process reads
     from stages.sources.rows import Rows  # noqa: PLC0415 - the same
 
-    source, found = spec.sources[name], []
+    source = spec.sources[name]
+    found: list[dict[str, Any]] = []
     files = PackFiles(freeze(name, source, roots))
 
     def take(group: pa.RecordBatch) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
@@ -26,7 +26,7 @@ RETRY_MS = 1_000
 #: Seconds between two looks at a run that nobody submitted: nothing rings for it.
 UNMANAGED_SECONDS = 2.0
 
-_STREAM = {
+_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events; `id` is the event's number, `data` its JSON.", "content": {"text/event-stream": {}}}
 }
 

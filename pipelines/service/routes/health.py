@@ -1,6 +1,7 @@
 """`/healthz` and `/readyz`: whether the service lives, and whether it can do its work. Anybody may ask."""
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -9,7 +10,7 @@ from pipelines.service.routes.models import Health
 from pipelines.service.security.authentication import Served
 
 router = APIRouter(tags=["health"])
-_SICK = {503: declared()[503]}
+_SICK: dict[int | str, dict[str, Any]] = {503: declared()[503]}
 
 
 def _well() -> Health:
