@@ -117,11 +117,14 @@ class Served:
                     yield json.loads(line.removeprefix("data: "))
 
     def until(self, job: str, states: Sequence[str] = ENDED) -> Any:
-        """Wait until a job is in one of some states; gives the job."""
-        for event in self.events(job):
-            if event["type"] == "state" and event["state"] in states:
-                break
-        return self.get(f"/v1/runs/{job}").json()
+        """Wait until a job is in one of some states, or has ended; gives the job."""
+        after = 0
+        while (found := self.get(f"/v1/runs/{job}").json())["state"] not in (*states, *ENDED):
+            for event in self.events(job, after):  # also what was before it was resumed
+                after = event["number"]
+                if event["type"] == "state" and event["state"] in states:
+                    break
+        return found
 
 
 class _Drained:
