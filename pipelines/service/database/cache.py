@@ -90,6 +90,7 @@ def follow(database: Database, history: History) -> list[Event]:
                 request = requests.find(history.store, history.job)
                 assert request is not None
                 row = row_of(request)
+                row.pinned = is_pinned(history.store, history.job)
                 session.add(row)
             for event in events if row.number else _all(history):
                 apply(row, event)
