@@ -180,7 +180,7 @@ def test_a_browser_signs_in_once_with_a_link_and_out_again(served):
         session = cookie.split("=", 1)[1].split(";")[0]
         browser.cookies.set("tamis_session", session)
         assert browser.get("/v1/runs").status_code == 401
-    assert httpx.get(served.sign_in, trust_env=False).status_code == 401
+    assert httpx.get(served.sign_in, trust_env=False, timeout=60).status_code == 401
     link = served.sign_in.split("=")[1]
     assert served.get("/v1/runs", link).status_code == 401, "a link is no token"
 
