@@ -20,7 +20,7 @@ from typing import Any
 from pipelines.run import Options, run
 from pipelines.service import requests
 from pipelines.service.claims import Claim
-from pipelines.service.history import NOTE, PROGRESS, Conflict, History
+from pipelines.service.history import NOTE, PROGRESS, RUN, Conflict, History
 from pipelines.service.states import State
 from pipelines.spec import from_data
 from pipelines.store import Store
@@ -46,6 +46,10 @@ class Telling:
             self._history.tell(PROGRESS, self._attempt, step=name, done=done, total=total, bytes=nbytes)
             self._last = now
 
+    def opened(self, run: str) -> None:
+        """Tell which run of the store it is."""
+        self._history.tell(RUN, self._attempt, run=run)
+
     def say(self, sentence: str) -> None:
         """Tell a sentence."""
         self._history.tell(NOTE, self._attempt, note=sentence)
@@ -63,7 +67,8 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
     history = History(store, job)
     history.move(State.RUNNING, attempt=attempt)
     try:
-        done = run(from_data(request.spec_data(), Path(request.folder)), store, options, Telling(history, attempt))
+        watch = Telling(history, attempt)
+        done = run(from_data(request.spec_data(), Path(request.folder)), store, options, watch, watch.opened)
     except KeyboardInterrupt:
         return _end(history, State.CANCELLED, attempt)
     except Conflict:
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.claim is not None:
             stack.enter_context(Claim.inherited(given.claim))
         signal.signal(signal.SIGTERM, _interrupt)
-        options = Options(given.engine, given.workers, given.address, tuple(given.root) or None)
+        options = Options(given.engine, given.workers, given.address, tuple(given.root) or None, people=True)
         try:
             state = drive(Store.open(given.store, create=False), given.job, given.attempt, options)
         except TamisError as error:

@@ -7,6 +7,7 @@ both write the same one: the loser reads what came first and sees whether its ev
 
     state       {"state", "attempt", and why: "error" (a problem), "run" (the store's run), "note"}
     progress    {"step", "done", "total", "bytes"} now and then
+    run         {"run"} the store's run, as soon as it is known
     note        {"note"} a sentence: a compilation, a quarantined document
 """
 
@@ -20,10 +21,10 @@ from pipelines.service.states import State, may_follow
 from pipelines.store import Store
 from stages.errors import DataError
 
-STATE, PROGRESS, NOTE = "state", "progress", "note"
+STATE, PROGRESS, NOTE, RUN = "state", "progress", "note", "run"
 
 
-class Conflict(DataError):
+class Conflict(DataError):  # noqa: N818 - named like the status that it becomes
     """A job is in a state in which what was asked cannot be done."""
 
     type = "conflict"
@@ -114,9 +115,9 @@ class History:
 
     def _take(self, event: Event) -> None:
         self.number, self.attempt = event.number, event.attempt
+        self.run = event.data.get("run", self.run)
         if event.type == STATE:
             self.state = State(event.data["state"])
-            self.run = event.data.get("run", self.run)
 
 
 def read(store: Store, job: str, number: int) -> Event | None:

@@ -18,7 +18,7 @@ from stages.errors import SpecError, StorageError
 _FOLDER = "service/jobs/"
 
 
-class SameKeyOtherBody(SpecError):
+class SameKeyOtherBody(SpecError):  # noqa: N818 - named like the status that it becomes
     """An Idempotency-Key came again with another request."""
 
     type = "idempotency"

@@ -85,6 +85,13 @@ class Settings:
             )
 
 
+def absolute(address: str) -> str:
+    """A store's or root's address as drivers in other folders know it."""
+    return (
+        address if address.startswith("s3://") else str(Path(address.removeprefix("file://")).expanduser().absolute())
+    )
+
+
 def state_folder(store: str) -> Path:
     """Where a service keeps what belongs to this machine: in a local store itself, else in the user's state folder."""
     if not store.startswith("s3://"):

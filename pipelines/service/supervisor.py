@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from pipelines.engine import cores
 from pipelines.service import requests
 from pipelines.service.claims import Claim
 from pipelines.service.database.cache import follow
@@ -61,6 +62,11 @@ class Supervisor:
         """Look at once: something was submitted or cancelled."""
         self._wake.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is looking."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop looking; drivers go on."""
         self._ends.set()
@@ -72,11 +78,17 @@ class Supervisor:
         with self._database.reading() as session:
             rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
             jobs = [row.id for row in rows]
+        trouble = None
         for job in jobs:
-            self._look_at(job)
+            try:
+                self._look_at(job)
+            except StorageError as error:  # one damaged job must not hold up the others
+                trouble = error
         for job in self._histories.keys() - jobs:
             del self._histories[job]
         self._start_some()
+        if trouble is not None:
+            raise trouble
 
     def _go_on(self) -> None:
         while not self._ends.is_set():
@@ -85,6 +97,10 @@ class Supervisor:
                 self.trouble = None
             except StorageError as error:
                 self.trouble = error
+            except OSError as error:
+                self.trouble = StorageError(
+                    f"the state in {self._settings.state} cannot be used: {error}; see to the disk"
+                )
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
 
@@ -119,6 +135,8 @@ class Supervisor:
             rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
         active = [r for r in rows if r.state in ACTIVE]
         running, workers = Counter(r.token for r in active), Counter[str | None]()
+        for row in active:
+            workers[row.token] += self._workers(requests.find(self._store, row.id))
         free = self._settings.jobs - len(active)
         waiting = [r for r in rows if r.state == State.QUEUED or (r.state == State.CRASHED and r.restarts <= RESTARTS)]
         for row in sorted(waiting, key=lambda r: (-r.priority, r.created, r.id)):
@@ -130,14 +148,19 @@ class Supervisor:
             if self._start(request, row.attempt + 1):
                 free -= 1
                 running[row.token] += 1
-                workers[row.token] += request.workers or 0
+                workers[row.token] += self._workers(request)
 
     def _within(self, request: Request, running: int, workers: int) -> bool:
         token = find_token(self._store, request.token)
-        quota = self._settings.quota if token is None else token.quota
+        quota = self._settings.quota if token is None else token.quota.or_else(self._settings.quota)
         return (quota.running is None or running < quota.running) and (
-            quota.workers is None or workers + (request.workers or 0) <= quota.workers
+            quota.workers is None or workers + self._workers(request) <= quota.workers
         )
+
+    def _workers(self, request: Request | None) -> int:
+        """The processes that a job's work takes: one for each core where nobody says."""
+        own = None if request is None else request.workers
+        return own or self._settings.workers or cores()
 
     def _start(self, request: Request, attempt: int) -> bool:
         try:

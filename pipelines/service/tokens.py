@@ -31,14 +31,14 @@ class Scope(IntEnum):
     admin = 3
 
 
-class Unauthorized(TamisError):
+class Unauthorized(TamisError):  # noqa: N818 - named like the status that it becomes
     """Nobody that is known asks."""
 
     status = 401
     type = "unauthorized"
 
 
-class Forbidden(TamisError):
+class Forbidden(TamisError):  # noqa: N818 - named like the status that it becomes
     """Who asks may not do this."""
 
     status = 403
@@ -53,6 +53,11 @@ class Quota:
     running: int | None = None
     workers: int | None = None
     bytes_in: int | None = None
+
+    def or_else(self, usual: "Quota") -> "Quota":
+        """These limits, and the usual ones where there is none."""
+        names = self.__dataclass_fields__
+        return Quota(**{n: getattr(usual, n) if getattr(self, n) is None else getattr(self, n) for n in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """Rows of the database from what the store holds, one at a time or all of them."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from pipelines.runs import FINISHED, RunFolder, last_event, list_runs
+from pipelines.runs import RunFolder, last_event, list_runs
 from pipelines.service import requests
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
+from pipelines.service.folders import PINS, is_pinned, names_below, retired_jobs
 from pipelines.service.history import PROGRESS, STATE, Event, History
 from pipelines.service.requests import Request
 from pipelines.service.states import State
@@ -58,6 +60,7 @@ def apply(row: RunRow, event: Event) -> None:
     if event.number <= row.number:
         return
     row.number, row.attempt, row.updated = event.number, event.attempt, event.at
+    row.run = event.data.get("run", row.run)
     if event.type == PROGRESS:
         row.progress = {**event.data, "at": event.at}
     elif event.type == STATE:
@@ -66,7 +69,6 @@ def apply(row: RunRow, event: Event) -> None:
 
 def _apply_state(row: RunRow, event: Event) -> None:
     row.state = event.data["state"]
-    row.run = event.data.get("run", row.run)
     if row.state == State.QUEUED:
         row.restarts, row.error = 0, None
     elif row.state == State.CRASHED:
@@ -88,6 +90,7 @@ def follow(database: Database, history: History) -> list[Event]:
                 request = requests.find(history.store, history.job)
                 assert request is not None
                 row = row_of(request)
+                row.pinned = is_pinned(history.store, history.job)
                 session.add(row)
             for event in events if row.number else _all(history):
                 apply(row, event)
@@ -99,15 +102,16 @@ def _all(history: History) -> list[Event]:
     return History(history.store, history.job).refresh()
 
 
-def reindex(store: Store, database: Database, say: Callable[[str], None] | None = None) -> int:
+def reindex(store: Store, database: Database, say: Callable[[str], None] = lambda _: None) -> int:
     """Make every row again from the store; gives how many there are."""
     with database.writing() as session:
         session.execute(delete(RunRow))
-        count = _put(session, (_from_request(store, request) for request in requests.every(store)))
-        taken = {run for run in session.scalars(select(RunRow.run)) if run}
+        gone, pins = retired_jobs(store), names_below(store, PINS)
+        rows = (_from_request(store, request, pins) for request in requests.every(store) if request.job not in gone)
+        count = _put(session, (row for row in rows if row.number))  # one without an event was never quite accepted
+        taken = {run for run in (*session.scalars(select(RunRow.run)), *gone.values()) if run}
         count += _put(session, (unmanaged(store, found) for found in list_runs(store) if found["run"] not in taken))
-    if say is not None:
-        say(f"{count} runs were read from {store.url}")
+    say(f"{count} runs were read from {store.url}")
     return count
 
 
@@ -120,8 +124,9 @@ def _put(session: Session, rows: Iterable[RunRow]) -> int:
     return count
 
 
-def _from_request(store: Store, request: Request) -> RunRow:
+def _from_request(store: Store, request: Request, pins: Collection[str]) -> RunRow:
     row = row_of(request)
+    row.pinned = request.job in pins and is_pinned(store, request.job)
     for event in History(store, request.job).refresh():
         apply(row, event)
     return row
@@ -132,23 +137,25 @@ def unmanaged(store: Store, found: dict[str, Any]) -> RunRow:
     folder = RunFolder(store, found["run"])
     event = last_event(folder) or {}
     ended = found["state"] == "finished"
+    updated = event.get("at", found["created"])
+    quiet = time.time() - updated > QUIET_SECONDS
     return RunRow(
         id=found["run"],
         name=found["name"],
         managed=False,
-        state=str(State.SUCCEEDED if ended else State.CRASHED),
+        state=str(State.SUCCEEDED if ended else State.CRASHED if quiet else State.RUNNING),
         attempt=0,
         number=0,
         created=found["created"],
-        updated=event.get("at", found["created"]),
+        updated=updated,
         priority=0,
         token=None,
         run=found["run"],
         spec_digest="",
         restarts=0,
-        progress=None,
+        progress=None if ended or "step" not in event else dict(event),
         total=found["total"],
         error=None,
-        export=folder.find("result.json")["export"] if folder.find(FINISHED) else None,
-        pinned=False,
+        export=folder.find("result.json")["export"] if ended else None,
+        pinned=is_pinned(store, found["run"]),
     )

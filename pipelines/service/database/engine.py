@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from stages.errors import SpecError, StorageError
 
 BUSY_MS = 5_000
+#: Threads of the server that may ask at once.
+THREADS = 40
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -33,17 +35,18 @@ class Database:
         except (SQLAlchemyError, ImportError) as error:
             raise SpecError(
                 f"the database {url!r} is no URL that can be opened: {error}; write sqlite:///FILE or "
-                "postgresql+psycopg://USER@HOST/NAME"
+                "postgresql+pg8000://USER@HOST/NAME"
             ) from error
         self.shown = parsed.render_as_string(hide_password=True)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._readers = sessionmaker(self.engine.execution_options(writes=False), expire_on_commit=False)
         with self._errors():
             self._migrate()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that changes nothing."""
-        with self._errors(), self._sessions() as session:
+        with self._errors(), self._readers() as session:
             yield session
 
     @contextmanager
@@ -90,10 +93,15 @@ def sqlite_url(state: Path) -> str:
     return f"sqlite:///{state / 'service.db'}"
 
 
+def _pool(url: str) -> dict[str, int]:
+    """How many connections SQLite has; a database in memory has one for each thread, whatever is said."""
+    return {} if make_url(url).database in {None, "", ":memory:"} else {"pool_size": 10, "max_overflow": THREADS}
+
+
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10)
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=THREADS)
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}, **_pool(url))
 
     @event.listens_for(engine, "connect")
     def _opened(connection: Any, record: Any) -> None:

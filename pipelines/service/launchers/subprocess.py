@@ -85,8 +85,9 @@ class SubprocessLauncher:
 
     def _command(self, request: Request, attempt: int) -> list[str]:
         settings = self._settings
+        engine = settings.engine if request.engine == "auto" else request.engine
         command = [sys.executable, "-m", "pipelines.service.driver", "--store", self._store.url]
-        command += ["--job", request.job, "--attempt", str(attempt), "--engine", request.engine]
+        command += ["--job", request.job, "--attempt", str(attempt), "--engine", engine]
         for root in settings.readable:
             command += ["--root", root]
         workers = request.workers or settings.workers

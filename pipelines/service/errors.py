@@ -1,0 +1,29 @@
+"""What may be wrong with a call of the service, beside what is wrong with specs and data."""
+
+from typing import Any
+
+from stages.errors import SpecError, TamisError
+
+
+class NotFound(SpecError):  # noqa: N818 - named like the status that it becomes
+    """There is nothing of that name."""
+
+    status = 404
+    type = "not-found"
+
+
+class Gone(SpecError):  # noqa: N818 - named like the status that it becomes
+    """There was something, and retention took it away."""
+
+    status = 410
+    type = "gone"
+
+
+class TooMany(TamisError):  # noqa: N818 - named like the status that it becomes
+    """Who asks has asked for too much at once; `retry_after` (seconds) is among the fields."""
+
+    status = 429
+    type = "quota"
+
+    def __init__(self, message: str, *, retry_after: int, **fields: Any) -> None:
+        super().__init__(message, retry_after=retry_after, **fields)
