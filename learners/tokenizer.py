@@ -109,7 +109,7 @@ def adopted(content: str, name: str, end_of_text: str | None = None) -> Made:
     """A tokenizer that exists, from its `tokenizer.json`; `end_of_text` is the token between documents, or its id.
 
     Without it, the first of `KNOWN_ENDS` that the tokenizer has is taken. That token becomes a special one if it was not,
-    and padding and truncation are taken out.
+    and padding, truncation and dropout are taken out.
 
     Raises:
         SpecError: it is no tokenizer, it has no such token, or a text can give a special token.

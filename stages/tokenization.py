@@ -78,7 +78,7 @@ def opened(files: Files, artifact: Artifact) -> "Tokenizer":
 
 
 def parsed(content: str, name: str) -> "Tokenizer":
-    """The tokenizer of a `tokenizer.json`, which takes every text as plain text and gives all of its tokens.
+    """The tokenizer of a `tokenizer.json`, which takes every text as plain text and gives all of its tokens, always the same.
 
     Raises:
         SpecError: the library is missing.
@@ -96,6 +96,8 @@ def parsed(content: str, name: str) -> "Tokenizer":
     found.no_padding()
     found.no_truncation()
     found.encode_special_tokens = True
+    if hasattr(found.model, "dropout"):
+        found.model.dropout = None  # merges left out by chance, for training with several cuts of a word
     return found
 
 
@@ -144,7 +146,7 @@ def cuts_at_spaces(tokenizer: "Tokenizer") -> bool:
     words, model = parts["pre_tokenizer"] or {}, parts["model"]
     known = (words.get("type"), words.get("use_regex"), words.get("add_prefix_space")) == ("ByteLevel", True, False)
     plain = parts["normalizer"] is None and all(token["special"] for token in parts["added_tokens"])
-    return known and plain and model["type"] == "BPE" and not model["dropout"]
+    return known and plain and model["type"] == "BPE"
 
 
 class _Memory:

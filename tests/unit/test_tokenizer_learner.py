@@ -186,6 +186,16 @@ def test_a_tokenizer_whose_texts_can_give_a_special_token_is_refused() -> None:
         adopted(theirs.to_str(), "unigram.json")
 
 
+def test_merges_that_are_left_out_by_chance_are_made_always() -> None:
+    fields = json.loads(learned(TEXTS, 300).content)
+    fields["model"]["dropout"] = 0.5
+
+    found = parsed(adopted(json.dumps(fields), "t.json").content, "x")
+
+    plain = parsed(learned(TEXTS, 300).content, "x").encode(TEXTS[0]).ids
+    assert [found.encode(TEXTS[0]).ids for _ in range(20)] == [plain] * 20
+
+
 def test_a_gap_among_the_ids_counts_in_the_vocabulary() -> None:
     made = adopted(of_words("</s>", cat=7).to_str(), "words.json")
 
