@@ -186,6 +186,21 @@ def test_a_tokenizer_whose_texts_can_give_a_special_token_is_refused() -> None:
         adopted(theirs.to_str(), "unigram.json")
 
 
+@pytest.mark.parametrize(
+    "model",
+    [models.WordLevel({"cat": 0}), models.WordPiece({"cat": 0}), models.Unigram([(c, -1.0) for c in "ab</s>"])],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_tokenizer_that_breaks_on_what_it_does_not_know_is_refused(model: models.Model) -> None:
+    theirs = Tokenizer(model)
+    theirs.add_special_tokens(["</s>"])
+
+    with pytest.raises(
+        SpecError, match=r"the tokenizer 't.json' has no tokens for a text such as .+; use a byte-level"
+    ):
+        adopted(theirs.to_str(), "t.json")
+
+
 def test_merges_that_are_left_out_by_chance_are_made_always() -> None:
     fields = json.loads(learned(TEXTS, 300).content)
     fields["model"]["dropout"] = 0.5
