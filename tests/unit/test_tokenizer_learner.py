@@ -1,6 +1,9 @@
 """Byte-level BPE against a slow one, and tokenizers of others."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -86,6 +89,24 @@ def test_the_order_and_division_of_texts_change_nothing() -> None:
     parts = fitted([pa.array([text]) for text in reversed(TEXTS)], 300)
 
     assert parts == whole
+
+
+LEARN = """
+import random
+import pyarrow as pa
+from learners.tokenizer import fitted
+chance = random.Random(1)
+words = ["".join(chance.choices("abcdef", k=chance.randint(1, 6))) for _ in range(300)]
+print(fitted([pa.array([" ".join(chance.choices(words, k=40)) for _ in range(200)])], 600).content)
+"""
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    def made(parallel: str, threads: int) -> str:
+        env = {**os.environ, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": str(threads)}
+        return subprocess.run([sys.executable, "-c", LEARN], env=env, capture_output=True, text=True, check=True).stdout
+
+    assert made("false", 1) == made("true", 4)
 
 
 def test_texts_that_say_little_give_a_smaller_vocabulary() -> None:
