@@ -127,11 +127,12 @@ class Cell:
 
     def _evaluated(self, outcome: Outcome) -> dict[str, Any]:
         from trainer.checkpoint import load_model  # noqa: PLC0415 - the same
+        from trainer.devices import device  # noqa: PLC0415 - the same
         from trainer.evaluate import Scorer, evaluate  # noqa: PLC0415 - the same
         from trainer.panel import Panel  # noqa: PLC0415 - the same
 
         panel, began = Panel.open(self.store.local(self.panel)), time.process_time()
-        model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged)
+        model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged).to(device(0))
         precision = self.own.settings.precision
         nats = evaluate(model, panel, tokenizer=self.tokenizer, precision=precision)
         answers = self._asked(Scorer(model, panel.end_of_text, precision=precision)) if self.probes else {}
