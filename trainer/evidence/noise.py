@@ -86,14 +86,18 @@ def _intraclass(within_AS: Floats) -> float | None:
 
 
 def _detectable(found: dict[str, Any], seeds: int) -> float | None:
-    """Percent of tokens that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors."""
+    """Percent of tokens that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors.
+
+    Unpaired, what seeds have in common widens the test's error and not that of the difference.
+    """
     sd = found["seed_sd_percent_tokens"]
     if sd is None:
         return None
     freedom = found["degrees_of_freedom"]
-    alike = max(found["correlation"] or 0.0, 0.0) if found["paired"] else 0.0
+    alike = min(max(found["correlation"] or 0.0, 0.0), _MOST_ALIKE)
     error = sd * np.sqrt(2 * (1 - alike) / seeds)
-    return float((stats.t.isf(0.025, freedom) + stats.t.isf(1 - _POWER, freedom)) * error)
+    believed = error if found["paired"] else sd * np.sqrt(2 / seeds)
+    return float(stats.t.isf(0.025, freedom) * believed + stats.t.isf(1 - _POWER, freedom) * error)
 
 
 def _sentence(found: dict[str, Any], seeds: int) -> str:
