@@ -100,6 +100,15 @@ def test_an_arm_noisier_than_the_others_is_judged_by_its_own_noise() -> None:
     assert (own.spread < 0.01).all()
 
 
+def test_an_arm_under_two_names_lends_its_noise_once() -> None:
+    losses = simulate({f"arm {k}": 1.0 for k in range(4)}, seed=6)
+    once = seed_noise(losses.bits_per_byte(), pair(losses, "arm 1", "arm 0"))
+    losses.nats_ASBD[2:] = losses.nats_ASBD[1]
+    twice = seed_noise(losses.bits_per_byte(), pair(losses, "arm 1", "arm 0"))
+
+    assert (once.degrees, twice.degrees, len(twice.rows_NB)) == (6, 4, 6)
+
+
 def test_what_single_runs_do_on_documents_is_not_counted_twice() -> None:
     runs_alone = simulate({"a": 1.0, "b": 1.0}, seed=7, documents=2000, model=NoiseModel(fixed_panel=False))
     suited = simulate(

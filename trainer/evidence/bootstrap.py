@@ -141,6 +141,7 @@ def seed_noise(bpb_ASB: Floats, chosen: Pair) -> SeedNoise:
     two = np.array([chosen.baseline, chosen.arm])
     within_ASB = x_ASB - x_ASB.mean(axis=1, keepdims=True)
     pool = np.flatnonzero(complete)
+    pool = pool[unlike(x_ASB[pool])]
     if _differs(within_ASB[pool, :, -1], np.isin(pool, two)):
         pool = two
     arms, seeds = len(pool), len(chosen.seeds)
@@ -151,6 +152,12 @@ def seed_noise(bpb_ASB: Floats, chosen: Pair) -> SeedNoise:
         return SeedNoise(within_ASB.reshape(-1, width), None, arms * (seeds - 1), seeds)
     shared_SB = within_ASB.mean(axis=0)
     return SeedNoise((within_ASB - shared_SB).reshape(-1, width), shared_SB, degrees, seeds)
+
+
+def unlike(values_AN: Floats) -> NDArray[np.intp]:
+    """The arms, one of each that are the same runs under several names: what is counted twice is not seen twice."""
+    rows = values_AN.reshape(len(values_AN), int(np.prod(values_AN.shape[1:])))
+    return np.sort(np.unique(rows, axis=0, return_index=True)[1])
 
 
 def _differs(within_AS: Floats, compared_A: NDArray[np.bool_]) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence import multiplier as multipliers
-from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD
+from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD, unlike
 from trainer.evidence.losses import Floats, Losses
 from trainer.evidence.noise_model import NoiseModel
 from trainer.evidence.same_arms import REPLAYS, Design, quick_rate
@@ -24,6 +24,7 @@ def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str
     """
     bpb_AS = losses.bits_per_byte()[:, :, -1]
     complete_AS = bpb_AS[np.isfinite(bpb_AS).all(axis=1)]
+    complete_AS = complete_AS[unlike(complete_AS)]
     percent = exchange_rate(losses, baseline)
     nats = None if losses.tokens_D is None else float(np.log(2) * losses.bytes_D.sum() / losses.tokens_D.sum())
     found: dict[str, Any] = {
