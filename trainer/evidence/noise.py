@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence import multiplier as multipliers
-from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD
+from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD, unlike
 from trainer.evidence.losses import Floats, Losses
 from trainer.evidence.noise_model import NoiseModel
 from trainer.evidence.same_arms import REPLAYS, Design, quick_rate
@@ -24,6 +24,7 @@ def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str
     """
     bpb_AS = losses.bits_per_byte()[:, :, -1]
     complete_AS = bpb_AS[np.isfinite(bpb_AS).all(axis=1)]
+    complete_AS = complete_AS[unlike(complete_AS)]
     percent = exchange_rate(losses, baseline)
     nats = None if losses.tokens_D is None else float(np.log(2) * losses.bytes_D.sum() / losses.tokens_D.sum())
     found: dict[str, Any] = {
@@ -86,14 +87,18 @@ def _intraclass(within_AS: Floats) -> float | None:
 
 
 def _detectable(found: dict[str, Any], seeds: int) -> float | None:
-    """Percent of tokens that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors."""
+    """Percent of tokens that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors.
+
+    Unpaired, what seeds have in common widens the test's error and not that of the difference.
+    """
     sd = found["seed_sd_percent_tokens"]
     if sd is None:
         return None
     freedom = found["degrees_of_freedom"]
-    alike = max(found["correlation"] or 0.0, 0.0) if found["paired"] else 0.0
+    alike = min(max(found["correlation"] or 0.0, 0.0), _MOST_ALIKE)
     error = sd * np.sqrt(2 * (1 - alike) / seeds)
-    return float((stats.t.isf(0.025, freedom) + stats.t.isf(1 - _POWER, freedom)) * error)
+    believed = error if found["paired"] else sd * np.sqrt(2 / seeds)
+    return float(stats.t.isf(0.025, freedom) * believed + stats.t.isf(1 - _POWER, freedom) * error)
 
 
 def _sentence(found: dict[str, Any], seeds: int) -> str:
