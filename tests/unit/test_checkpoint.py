@@ -91,19 +91,29 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path):
         newest(tmp_path)
 
 
-def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
-    with pytest.raises(
-        StorageError, match=r"is no checkpoint: it has no record.json; give a folder like step-00001000"
-    ):
-        read(tmp_path)
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(
+            StorageError, match=r"is no checkpoint: it has no record.json; give a folder like step-00001000"
+        ):
+            read(path)
 
 
-def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
+def test_a_checkpoint_of_a_later_format_is_refused_and_stays_where_it_is(tmp_path):
     folder = write(tmp_path, 1, FILES, {})
     record = json.loads((folder / "record.json").read_text())
     (folder / "record.json").write_text(json.dumps({**record, "format": 2}))
-    with pytest.raises(StorageError, match="is a checkpoint of format 2, and only 1 is known"):
-        read(folder)
+    for asked in (lambda: read(folder), lambda: newest(tmp_path)):
+        with pytest.raises(StorageError, match="is a checkpoint of format 2, and only 1 is known; use the version"):
+            asked()
+    assert names(tmp_path) == ["step-00000001"]
+
+
+def test_a_record_that_may_not_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "record.json").mkdir()
+    with pytest.raises(StorageError, match=r"cannot read '.*record.json': Is a directory; check the disk"):
+        read(tmp_path)
 
 
 def test_the_last_two_checkpoints_and_those_to_keep_stay(tmp_path):
