@@ -191,6 +191,14 @@ def prune(folder: Path, keep: Collection[int], last: int = 2) -> None:
     failpoint("trainer.checkpoint.pruned")
 
 
+def discard(run: Path) -> None:
+    """Delete a run's folder. A kill leaves it as it was, or none under its name: no checkpoint in it is ever torn."""
+    with contextlib.suppress(OSError):  # gone already
+        run.rename(run.with_name(f"{_DELETING}{uuid.uuid4().hex}"))
+    for path in run.parent.glob(f"{_DELETING}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
     """Make a run's folder and hold it for this process; sweep what a killed one left there.

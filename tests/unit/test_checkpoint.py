@@ -3,13 +3,15 @@
 import json
 import os
 import resource
+import signal
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from stages.errors import StorageError
-from trainer.checkpoint import listed, newest, owned, prune, read, write
+from trainer.checkpoint import discard, listed, newest, owned, prune, read, write
 
 FILES = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "history": {"losses_S": torch.ones(2, dtype=torch.float64)}}
 
@@ -176,6 +178,34 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path):
         pass
     with owned(tmp_path / "run"):
         pass
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trainer.checkpoint import discard
+removals = []
+def hook(event, _):
+    if event == "os.remove":
+        removals.append(event)
+        if len(removals) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+discard(Path(sys.argv[1]))
+"""
+
+
+def test_a_run_whose_deletion_was_killed_is_gone_and_what_is_left_goes_with_the_next(tmp_path):
+    for name in ("short", "long"):
+        write(tmp_path / name, 1, FILES, {})
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "short"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert newest(tmp_path / "short") == (None, [])
+    assert len(names(tmp_path)) == 2
+
+    discard(tmp_path / "long")
+    discard(tmp_path / "long")
+    assert names(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path):
