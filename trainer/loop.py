@@ -16,7 +16,7 @@ from trainer.averaging import Average
 from trainer.data import Batch, Prefetched, TokenStream, prefetched
 from trainer.data_ledger import DataLedger
 from trainer.devices import name, peak_flops
-from trainer.distributed import World, accumulating, shard_like, spread, whole
+from trainer.distributed import World, accumulating, collected, shard_like, spread
 from trainer.exactness import reseed
 from trainer.guards import Health, judge
 from trainer.job import Job, Outcome
@@ -182,7 +182,7 @@ class Loop:
     def _save(self, waited: float) -> None:
         """Write a checkpoint, and delete those that are not needed any more."""
         files = {
-            "model": {key: whole(value.detach()) for key, value in self._weights.items()},
+            "model": {key: collected(value) for key, value in self._weights.items()},
             "optimizer": self._optimizer.state(),
             "history": {"losses_S": torch.tensor(self._losses, dtype=torch.float64)},
         }
