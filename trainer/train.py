@@ -130,8 +130,6 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
     average = job.settings.averaging
     free = ("schedule",) if average is not None and average.kind == "ema" else ("schedule", "averaging")
     checkpoint.refuse_others(trunk, mine, free=free)
-    if trunk.record["state"]["health"]["diverged"]:
-        raise SpecError(f"{trunk.folder} is the end of a run that diverged, so no branch can begin there")
     schedule = Schedule.model_validate(trunk.record["settings"]["schedule"])
     step = first_difference(schedule, job.settings.schedule, trunk.step)
     if step is not None:

@@ -121,9 +121,11 @@ class Cell:
 
     def _prune(self, folder: Path) -> None:
         """Delete shorter parts of the trunk: a longer one is there."""
+        from trainer.checkpoint import discard  # noqa: PLC0415 - torch is loaded where it trains
+
         for other in folder.parent.glob("[0-9]*"):
             if other.name < folder.name:
-                shutil.rmtree(other, ignore_errors=True)
+                discard(other)
 
     def _evaluated(self, outcome: Outcome) -> dict[str, Any]:
         from trainer.checkpoint import load_model  # noqa: PLC0415 - the same
