@@ -144,16 +144,16 @@ def matched(chosen: Chosen, pack: TokenPack, tokens: int, *, seed: int) -> Chose
     lengths = pack.lengths_of(chosen.rows)
     if lengths.sum() <= tokens:
         return chosen
-    order = np.argsort(_chance(pack, chosen.rows, seed), kind="stable")
+    order = np.argsort(chances(pack, chosen.rows, seed, "ablation.random"), kind="stable")
     stays = np.zeros(len(order), bool)
     stays[order[np.cumsum(lengths[order]) <= tokens]] = True
     return Chosen(chosen.rows[stays], chosen.ordered, chosen.unknown)
 
 
-def _chance(pack: TokenPack, rows: Ints, seed: int) -> NDArray[np.uint64]:
+def chances(pack: TokenPack, rows: Ints, seed: int, kind: str) -> NDArray[np.uint64]:
     """One uniform number for each row, by its document: the copies of a document stay or go together."""
     halves = pack.doc_ids_of(rows).view(">u8").astype(np.uint64)
-    return mixed(seed, "ablation.random", halves[:, 0], halves[:, 1])
+    return mixed(seed, kind, halves[:, 0], halves[:, 1])
 
 
 @dataclass(frozen=True, slots=True)
