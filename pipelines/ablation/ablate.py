@@ -103,11 +103,9 @@ class _Ablation:
     def _terms(self, seconds_per_token: float | None) -> dict[str, tuple[int, ...]]:
         supplies = [arm.supply for arm in self.prepared.arms]
         if self.request.equal == "pool":
-            base = self.prepared.baseline
-            raw = (
-                int(base.tokenized.pack.lengths[base.tokenized.pack.lengths >= 0].sum()) + base.tokenized.pack.documents
-            )
-            return equal_pool(supplies, self.request.budgets, raw)
+            lengths = self.prepared.baseline.tokenized.pack.lengths
+            known = lengths[lengths >= 0]
+            return equal_pool(supplies, self.request.budgets, int(known.sum()) + len(known))
         if self.request.equal == "compute":
             assert seconds_per_token is not None, "the baseline was trained"
             return equal_compute(supplies, self.request.budgets, seconds_per_token)

@@ -176,7 +176,7 @@ class _Corpora:
             corpus = self._own
             plan = corpus.planner.of(arm)
         chosen, execution = corpus.kept(plan)
-        return corpus.tokenized(plan), chosen, cost(plan, execution)
+        return corpus.tokenized(plan), chosen, cost(plan, execution, self._own.base.plan)
 
     def _of(self, run: RunView) -> Corpus:
         return Corpus(run, Planner(run, self._tokens), self._engine, self._watch)

@@ -150,3 +150,10 @@ def test_the_section_of_a_spec_trains_after_the_run_and_changes_no_run(mill):
 
     assert done["run"] == mill["run"]
     assert [name.startswith("mill-after-") for name in done["ablations"]] == [True]
+
+
+def test_an_arm_without_an_origin_is_refused_on_the_command_line(tamis):
+    refused = tamis("ablate", "mill", "--panel", "held-out.jsonl", "--arm", "mine")
+
+    assert refused.returncode == 2
+    assert "--arm 'mine' does not say what the arm is of; write NAME=RUN or NAME=SPEC.yaml" in refused.stderr
