@@ -110,12 +110,13 @@ class Cell:
         return job.model_copy(update={"packs": packs, "view": str(self.store.local(job.view))})
 
     def _grafted(self, trunk: Job) -> Job:
-        """The trunk's job, begun from the longest part of it that is there."""
+        """The trunk's job, begun from the longest part of it that is there and did not diverge."""
         from trainer.checkpoint import newest  # noqa: PLC0415 - torch is loaded where it trains
 
         own = Path(trunk.folder)
         for folder in sorted(own.parent.glob("[0-9]*"), reverse=True):
-            if folder.name < own.name and (found := newest(folder)[0]) is not None:
+            found = newest(folder)[0] if folder.name < own.name else None
+            if found is not None and found.record["state"]["health"]["diverged"] is None:
                 return trunk.model_copy(update={"begin_from": str(found.folder)})
         return trunk
 
