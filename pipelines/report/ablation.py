@@ -30,6 +30,7 @@ from pipelines.report.groups import groups
 from pipelines.report.page import TEMPLATES, environment, policy
 from pipelines.report.scale import digits, interval
 from pipelines.store import Store
+from trainer.evidence.verdict import more_tokens
 
 FILES = ("report.html", "report.json")
 
@@ -95,6 +96,7 @@ def render(result: Mapping[str, Any]) -> str:
             interval=interval,
             digits=digits,
             three=three,
+            more_tokens=more_tokens,
             written=written,
             groups=groups,
             curve_figure=curve_figure,

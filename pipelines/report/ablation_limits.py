@@ -5,6 +5,7 @@ from typing import Any
 
 from pipelines.quantities import count, magnitude, share
 from pipelines.report.axis import written
+from trainer.evidence.verdict import more_tokens
 
 Result = Mapping[str, Any]
 
@@ -94,10 +95,9 @@ def can(result: Result) -> list[str]:
     seeds = len(result["settings"]["seeds"])
     found = []
     odds = f"which {_plural(seeds, 'seed')} would find nine times out of ten under the noise that was measured"
-    if least is not None and least > _GROSS:
-        found.append(f"Gross differences alone: data worth {1 + least / 100:.2g} times the tokens, {odds}.")
-    elif least is not None:
-        found.append(f"Differences worth about {least:.2g} % of the tokens or more, {odds}.")
+    if least is not None:
+        what = "Gross differences alone: data worth" if least > _GROSS else "Data worth"
+        found.append(f"{what} {more_tokens(least)} or better, {odds}.")
     found.append("Which arm teaches a model of this size more about text like that of the panel, token for token.")
     if result["evidence"]["attribution"] is not None or result.get("stages") is not None:
         found.append("Which steps of the pipeline carry the difference, each against the same pipeline without it.")

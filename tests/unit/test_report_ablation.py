@@ -242,7 +242,7 @@ def test_a_small_run_says_what_it_cannot_show(small):
 def test_the_least_difference_that_would_be_found_is_told(full):
     least = full["evidence"]["noise"]["detectable_percent_tokens"]
 
-    assert can(full)[0].startswith(f"Differences worth about {least:.2g} % of the tokens or more, which 3 seeds")
+    assert can(full)[0].startswith(f"Data worth {least:.3g} % more tokens or better, which 3 seeds")
     assert "Which steps of the pipeline carry the difference" in can(full)[-1]
 
 
@@ -250,7 +250,9 @@ def test_a_run_that_can_only_show_gross_differences_says_so(full):
     noisy = json.loads(json.dumps(full))
     noisy["evidence"]["noise"]["detectable_percent_tokens"] = 1528.0
 
-    assert can(noisy)[0].startswith("Gross differences alone: data worth 16 times the tokens, which 3 seeds would find")
+    assert can(noisy)[0].startswith(
+        "Gross differences alone: data worth 16.3 times the tokens or better, which 3 seeds would find"
+    )
 
 
 def test_a_multiplier_that_nothing_bounds_is_not_on_the_curve(full):
