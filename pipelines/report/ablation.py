@@ -19,6 +19,7 @@ from pipelines.report.ablation_tables import (
     cost,
     domains,
     endpoints,
+    on_terms,
     panel,
     probes,
     settings,
@@ -78,6 +79,7 @@ def render(result: Mapping[str, Any]) -> str:
             limits=ablation_limits.sentences(result),
             tables={
                 "comparisons": comparisons(result),
+                "on_terms": on_terms(result),
                 "attribution": attribution(result),
                 "stages": stages(result),
                 "domains": domains(result),

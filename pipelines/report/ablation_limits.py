@@ -25,7 +25,7 @@ _HIT = 0.01
 
 def warnings(result: Result) -> list[str]:
     """What is wrong or unusual with this one: read it before the verdict."""
-    sentences = [*_runs(result), *_rate(result), *_text(result), *_overlap(result)]
+    sentences = [*_runs(result), *_rate(result), *_control(result), *_text(result), *_overlap(result)]
     if result.get("stopped"):
         sentences.append(f"Stopped early: {result['stopped']}.".replace("..", "."))
     return sentences
@@ -61,6 +61,20 @@ def _rate(result: Result) -> list[str]:
         "between arms may be of the learning rate."
     )
     return [edge] if tried["edge"] else []
+
+
+def _control(result: Result) -> list[str]:
+    """Arms that beat the baseline, but not documents drawn at random: what they gain need not come from what was chosen."""
+    evidence = result["evidence"]
+    unproved = [
+        arm["name"]
+        for arm in evidence["arms"]
+        if arm["decided"] == "better" and arm["versus_control"] and arm["versus_control"]["decided"] != "better"
+    ]
+    if not unproved:
+        return []
+    said = f"better than {evidence['baseline']}, but not shown to be better than {evidence['control']}"
+    return [f"{', '.join(unproved)}: {said}, as many tokens drawn at random, which a filter must beat."]
 
 
 def _text(result: Result) -> list[str]:

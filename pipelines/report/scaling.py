@@ -151,7 +151,13 @@ def _by_tokens(points: Sequence[dict[str, Any]], one: dict[str, Any]) -> Curve:
         dots = [(p["tokens"], p["loss"], None, None) for p in own]
         series.append(Series(name=f"{quantities.magnitude(size)} parameters", points=dots, through=line or None))
     return Curve(
-        title="Loss against tokens: runs, and the law", x="tokens", y="loss", series=series, log_x=True, log_y=True
+        title="Loss against tokens: runs, and the law",
+        x="tokens",
+        y="loss",
+        series=series,
+        log_x=True,
+        log_y=True,
+        counted=True,
     )
 
 
@@ -188,6 +194,7 @@ def _errors(points: Sequence[dict[str, Any]]) -> Curve:
         y="predicted over observed loss, %",
         series=[Series(name="runs", points=dots, through=[])],
         log_x=True,
+        counted=True,
         level=0.0,
     )
 
