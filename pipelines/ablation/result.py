@@ -1,7 +1,9 @@
 """What an ablation came to: endpoints, curves and what they prove, as the data that its report draws."""
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from trainer.parameters import count_parameters, flops_per_token
 from trainer.repetition import describe
 
 FORMAT = 1
+#: Distributions whose version can change a weight or a number.
+VERSIONED = ("tamis", "torch", "numpy", "scipy", "tokenizers")
 CONTROL, WHOLE = "random", "curated"
 Record = Mapping[str, Any]
 
@@ -234,6 +238,7 @@ class Findings:
             "tokenizer": self.prepared.tokenizer.id,
             "views": {arm.name: arm.data for arm in self.prepared.arms},
             "request": self.prepared.request.model_dump(mode="json"),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }
 
 

@@ -14,6 +14,7 @@ from trainer.evidence.noise import exchange_rate, measured_noise
 from trainer.evidence.noise_model import NoiseModel, simulate
 from trainer.evidence.same_arms import Design, quick_rate, replay
 from trainer.evidence.study import study
+from trainer.evidence.verdict import more_tokens
 
 ARMS = {"unfiltered": 1.0, "curated": 1.4, "random": 1.0, "curated without dedup": 1.2, "curated without rules": 1.4}
 WITHOUT = {"curated without dedup": "dedup", "curated without rules": "rules"}
@@ -341,8 +342,25 @@ def test_the_detectable_gain_is_found_nine_times_in_ten(arms: int) -> None:
         seed_sd=noise["seed_sd_bits_per_byte"]["value"], correlation=max(noise["correlation"], 0.0)
     )
 
-    found = quick_rate(design, as_measured, noise["detectable_percent_tokens"] * per_percent, seed=1, replays=4000)
+    percents = np.log1p(noise["detectable_percent_tokens"] / 100) / np.log(1.01)
+    found = quick_rate(design, as_measured, percents * per_percent, seed=1, replays=4000)
     assert found == pytest.approx(0.9, abs=0.04)
+
+
+def test_percents_of_tokens_compound_so_that_loud_noise_is_told_in_times() -> None:
+    losses = simulate({f"arm {k}": 1.0 for k in range(3)}, seed=2, model=NoiseModel(seed_sd=0.4, correlation=0.0))
+    noise = measured_noise(losses, "arm 0", 0.95)
+
+    times = 1 + noise["seed_sd_percent_tokens"] / 100
+    assert times == pytest.approx(
+        1.01 ** (noise["seed_sd_bits_per_byte"]["value"] / noise["percent_tokens_bits_per_byte"])
+    )
+    assert f"as much as {times:.3g} times the tokens change it" in noise["sentence"]
+    assert [more_tokens(p) for p in (4.1, 4_400.0, 1e9)] == [
+        "4.1 % more tokens",
+        "45 times the tokens",
+        "over 1,000 times the tokens",
+    ]
 
 
 def test_identical_data_under_two_names_is_declared_different_in_at_most_16_of_200_replays() -> None:

@@ -6,6 +6,7 @@
     fit: how it was found; approaches: 1 to 3 compared; holdout: the error at the largest sizes
     optimal: for each budget parameters, tokens and loss with intervals, and whether that is beyond the runs
     arms: each arm's own fit, or null with one arm; quality: does it move the exponent or the offset?
+    asked: the budgets and the distinct tokens of the question
     points: the runs with what the law says of them; warnings: what to know before it is believed.
 """
 
@@ -61,6 +62,7 @@ def study(points: Points, question: Question, *, seed: int) -> dict[str, Any]:
         "runs": len(points),
         "confidence": CONFIDENCE,
         "seed": seed,
+        "asked": {"budgets": list(question.budgets), "unique_tokens": question.unique_tokens},
         **arms[0],
         "arms": arms if len(arms) > 1 else None,
         "quality": quality(points, weights) if len(arms) > 1 else None,
