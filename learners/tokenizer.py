@@ -22,6 +22,8 @@ MOST = 1 << 24
 #: Longer words (base64, tables of numbers) are learned from in pieces of so many bytes: a merge looks through every word
 #: that it occurs in. Characters of 1 to 4 bytes fit in it evenly.
 LONGEST_WORD = 96
+#: Words of letters that are in hardly any vocabulary.
+UNHEARD_OF = "\u16a0\ua66e \u16c7\U00010380"
 #: What the end of a text is called by tokenizers that people use, most usual first.
 KNOWN_ENDS = (
     END_OF_TEXT,
@@ -109,10 +111,10 @@ def adopted(content: str, name: str, end_of_text: str | None = None) -> Made:
     """A tokenizer that exists, from its `tokenizer.json`; `end_of_text` is the token between documents, or its id.
 
     Without it, the first of `KNOWN_ENDS` that the tokenizer has is taken. That token becomes a special one if it was not,
-    and padding and truncation are taken out.
+    and padding, truncation and dropout are taken out.
 
     Raises:
-        SpecError: it is no tokenizer, it has no such token, or a text can give a special token.
+        SpecError: it is no tokenizer, it has no such token, a text can give a special token, or a text can give none at all.
     """
     try:
         found = parsed(content, name)
@@ -154,13 +156,28 @@ def _with_special(content: str, token: str) -> str:
 
 
 def _check_specials(content: str, name: str) -> None:
-    """Make sure that no text gives a special token, which would end a document or begin another."""
+    """Make sure that no text gives a special token, which would end a document or begin another, and that each gives some."""
     found = parsed(content, name)
+    _ids(found, UNHEARD_OF, name)
     for token, number in special_tokens(content).items():
         for text in (token, f" {token}", f"a{token}b"):
-            if number in found.encode(text, add_special_tokens=False).ids:
+            if number in _ids(found, text, name):
                 raise SpecError(
                     f"with the tokenizer {name!r} a text that holds {token!r} gives the special token of that name, so a "
                     "text could end another; use a byte-level one",
                     file=name,
                 )
+
+
+def _ids(tokenizer: Any, text: str, name: str) -> list[int]:
+    try:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    except Exception as error:
+        if type(error) is Exception:  # the library raises nothing narrower
+            raise SpecError(
+                f"the tokenizer {name!r} has no tokens for a text such as {text!r} ({error}); use a byte-level one, or one "
+                "with a token for the unknown",
+                file=name,
+            ) from error
+        raise
+    return ids

@@ -20,7 +20,12 @@ def ablate_request(fields: Mapping[str, Any]) -> AblateRequest:
     Raises:
         SpecError: an unknown field, or a value that is refused.
     """
-    return sections(dict(fields), Path.cwd())[0]
+    found = sections(dict(fields), Path.cwd())
+    if len(found) > 1:
+        raise SpecError(
+            f"several schedules are {len(found)} ablations; ask for one schedule at a time", where="`ablate`"
+        )
+    return found[0]
 
 
 def ablate(

@@ -16,6 +16,8 @@ Numbers = npt.NDArray[np.uint64]
 Real = npt.NDArray[np.float64]
 #: Below it ln(1 - u) is taken from the series in u, which loses nothing.
 _SMALL = 0.25
+#: Permutations of numbers of so few bits take more rounds: from 7 bits on four are as good as any number.
+_FEW_BITS = 6
 
 
 def draw(seed: int, kind: str, doc_ids: pa.Array | pa.ChunkedArray) -> Numbers:
@@ -78,6 +80,7 @@ def permuted(seed: int, kind: str, n: int, positions: Numbers) -> Numbers:
 
     No list is drawn up, so n costs nothing: four Feistel rounds over the smallest power of two that holds n (Luby and Rackoff
     1988), gone through again by what comes out beyond n (cycle walking; Black and Rogaway 2002), less than twice on average.
+    Halves of a few bits mix badly, so there more rounds are made.
     """
     if n <= 1:
         return positions.copy()
@@ -93,7 +96,7 @@ def permuted(seed: int, kind: str, n: int, positions: Numbers) -> Numbers:
 def _feistel(seed: int, kind: str, bits: int, x_N: Numbers) -> Numbers:
     """A permutation of the numbers of so many bits: each round swaps the halves and mixes one into the other."""
     low, high = bits // 2, bits - bits // 2
-    for number in range(4):
+    for number in range(4 if bits > _FEW_BITS else 16):
         left, right = x_N >> np.uint64(low), x_N & np.uint64((1 << low) - 1)
         left ^= mixed(seed, kind, right, np.uint64(number)) & np.uint64((1 << high) - 1)
         x_N = right << np.uint64(high) | left

@@ -8,6 +8,7 @@ Sources: 13-grams: Brown et al. 2020, arXiv:2005.14165, appendix C; sketches: Br
 a word and 600 bytes a document, and what one batch shares with it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 NGRAM, MIN_WORDS = 13, 8
 #: Pairs that share a band and are estimated to be less alike than this are chance.
 LEAST_JACCARD = 0.5
+#: N-grams (or bands) of documents that are looked at together, or those of one text: what stands on every page of a site is
+#: in many texts, and in many documents.
+TOGETHER = 1 << 16
 #: Also how words are read.
 _SKETCH = Minhash()
 
@@ -98,6 +102,13 @@ class Overlap:
         _, row, stretch = occurrences(texts, self.sought, _SKETCH)
         met = np.unique(np.stack([row, stretch], axis=-1), axis=0)
         holders = np.diff(self.owner_starts)[met[:, 1]]
+        parts = [self._held(met[some]) for some in _blocks(met[:, 0], holders)] or [self._held(met)]
+        row_K, document_K, ngrams_K, stretch_K = (np.concatenate(every) for every in zip(*parts, strict=True))
+        return row_K, document_K, ngrams_K, stretch_K
+
+    def _held(self, met: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """The same of rows and stretches that met, in order."""
+        holders = np.diff(self.owner_starts)[met[:, 1]]
         which = np.repeat(np.arange(len(met)), holders)
         place = np.arange(len(which)) - np.repeat(np.cumsum(holders) - holders, holders)
         document = self.owners[self.owner_starts[:-1][met[which, 1]] + place]
@@ -108,17 +119,39 @@ class Overlap:
 
     def _by_sketch(self, texts: pa.Array) -> tuple[Ints, Ints, NDArray[np.float64]]:
         """Rows and documents whose sketches share a band and are alike, and how much."""
-        from stages.kernels.minhash import signature_jaccard  # noqa: PLC0415 - numba is slow to import
-
         signatures, keys, rows = _banded(texts)
         low = np.searchsorted(self.band_keys, keys, "left")
         several = np.searchsorted(self.band_keys, keys, "right") - low
-        which = np.repeat(np.arange(len(keys)), several)
+        blocks = [*_blocks(rows, several)] or [slice(0)]
+        parts = [self._alike(signatures, rows[some], low[some], several[some]) for some in blocks]
+        row_K, document_K, jaccard_K = (np.concatenate(every) for every in zip(*parts, strict=True))
+        return row_K, document_K, jaccard_K
+
+    def _alike(
+        self, signatures: NDArray[np.uint32], rows: Ints, low: Ints, several: Ints
+    ) -> tuple[Ints, Ints, NDArray[np.float64]]:
+        """The same of rows whose bands are those of `several` documents from place `low` on."""
+        from stages.kernels.minhash import signature_jaccard  # noqa: PLC0415 - numba is slow to import
+
+        which = np.repeat(np.arange(len(rows)), several)
         place = np.arange(len(which)) - np.repeat(np.cumsum(several) - several, several)
-        pairs = np.unique(np.stack([rows[which], self.band_documents[low[which] + place]], axis=-1), axis=0)
-        jaccard = signature_jaccard(signatures[pairs[:, 0]], self.signatures_DV[pairs[:, 1]])
+        codes = np.unique(rows[which] * len(self.ngrams_D) + self.band_documents[low[which] + place])
+        row, document = codes // len(self.ngrams_D), codes % len(self.ngrams_D)
+        jaccard = signature_jaccard(signatures[row], self.signatures_DV[document])
         alike = jaccard >= LEAST_JACCARD
-        return pairs[alike, 0], pairs[alike, 1], jaccard[alike]
+        return row[alike], document[alike], jaccard[alike]
+
+
+def _blocks(rows: Ints, pairs: Ints) -> Iterator[slice]:
+    """Neighbouring entries with about `TOGETHER` pairs; those of one row (rows ascend) stay together."""
+    ends = np.cumsum(pairs)
+    begin = 0
+    while begin < len(rows):
+        before = ends[begin - 1] if begin else 0
+        last = max(begin, int(np.searchsorted(ends, before + TOGETHER, "right")) - 1)
+        stop = int(np.searchsorted(rows, rows[last], "right"))
+        yield slice(begin, stop)
+        begin = stop
 
 
 def _words(sought: "Passages") -> Ints:

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,8 +32,10 @@ KIND = "tokenizer"
 FILE = "tokenizer.json"
 #: What the special token between documents is called where this package makes one.
 END_OF_TEXT = "<|endoftext|>"
-#: Bytes of text that the library is given at once: it holds some 150 times as many.
-TOGETHER = 1 << 20
+#: Bytes of text that the library is given at once: it holds some 200 times as many.
+TOGETHER = 1 << 18
+#: Pieces of a text end at the first border of two words beyond so many bytes, where no white space comes before.
+LONG = 1 << 16
 #: Pieces and bytes of pieces that are remembered at most, before all is forgotten; slots of their table.
 PIECES, PIECE_BYTES = 1 << 19, 1 << 25
 SLOTS = 4 * PIECES
@@ -77,7 +78,7 @@ def opened(files: Files, artifact: Artifact) -> "Tokenizer":
 
 
 def parsed(content: str, name: str) -> "Tokenizer":
-    """The tokenizer of a `tokenizer.json`, which takes every text as plain text and gives all of its tokens.
+    """The tokenizer of a `tokenizer.json`, which takes every text as plain text and gives all of its tokens, always the same.
 
     Raises:
         SpecError: the library is missing.
@@ -95,6 +96,8 @@ def parsed(content: str, name: str) -> "Tokenizer":
     found.no_padding()
     found.no_truncation()
     found.encode_special_tokens = True
+    if hasattr(found.model, "dropout"):
+        found.model.dropout = None  # merges left out by chance, for training with several cuts of a word
     return found
 
 
@@ -134,10 +137,7 @@ class Encoder:
         """How many tokens each text has (N), and the ids of all of them (flat). No text is null."""
         if self._memory is not None:
             return self._memory(texts)
-        parts = [_encoded(self._tokenizer, some.to_pylist()) for some in _portions(texts)]
-        empty = np.empty(0, np.int64), np.empty(0, np.uint32)
-        lengths, ids = (np.concatenate(every) for every in zip(empty, *parts, strict=True))
-        return lengths, ids
+        return _encoded(self._tokenizer, texts)
 
 
 def cuts_at_spaces(tokenizer: "Tokenizer") -> bool:
@@ -146,7 +146,7 @@ def cuts_at_spaces(tokenizer: "Tokenizer") -> bool:
     words, model = parts["pre_tokenizer"] or {}, parts["model"]
     known = (words.get("type"), words.get("use_regex"), words.get("add_prefix_space")) == ("ByteLevel", True, False)
     plain = parts["normalizer"] is None and all(token["special"] for token in parts["added_tokens"])
-    return known and plain and model["type"] == "BPE" and not model["dropout"]
+    return known and plain and model["type"] == "BPE"
 
 
 class _Memory:
@@ -171,7 +171,7 @@ class _Memory:
         lengths, parts = np.zeros(len(texts), np.int64), [np.empty(0, np.uint32)]
         document, at = 0, int(offsets[0])
         while document < len(texts):
-            hashes, begins, ends, owners, document, at = pieces(data, offsets, document, at, ROUND)
+            hashes, begins, ends, owners, document, at = pieces(data, offsets, document, at, ROUND, LONG)
             found = self._entries(data, hashes, begins, ends)
             parts.append(joined(found, owners, self._starts, self._ids, lengths))
         return lengths, np.concatenate(parts)
@@ -206,11 +206,9 @@ class _Memory:
             self._add(new[~odd], gathered(data, begins[~odd], ends[~odd]), (ends - begins)[~odd], lengths[~odd], ids)
         sizes = (ends - begins)[odd]
         known = gathered(data, begins[odd], ends[odd])
-        cuts = [0, *np.cumsum(sizes).tolist()]
-        content = known.tobytes()
-        self._add(
-            new[odd], known, sizes, *_encoded(self._tokenizer, [content[a:b].decode() for a, b in pairwise(cuts)])
-        )
+        cuts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        texts = pa.StringArray.from_buffers(len(sizes), pa.py_buffer(cuts), pa.py_buffer(known))
+        self._add(new[odd], known, sizes, *_encoded(self._tokenizer, texts))
 
     def _add(
         self,
@@ -239,14 +237,17 @@ def _pairs(tokenizer: "Tokenizer") -> "Pairs | None":
     return pairs_of(model["vocab"], model["merges"])
 
 
-def _encoded(tokenizer: "Tokenizer", texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """How many tokens each text has, and the ids of all of them, of the library."""
+def _encoded(tokenizer: "Tokenizer", texts: pa.StringArray) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """How many tokens each text has, and the ids of all of them, of the library, which is given some at a time."""
     lengths = np.empty(len(texts), np.int64)
     ids = array.array("I")
-    for row, found in enumerate(tokenizer.encode_batch(texts, add_special_tokens=False)):
-        own = found.ids
-        lengths[row] = len(own)
-        ids.extend(own)
+    row = 0
+    for some in _portions(texts):
+        for found in tokenizer.encode_batch(some.to_pylist(), add_special_tokens=False):
+            own = found.ids
+            lengths[row] = len(own)
+            ids.extend(own)
+            row += 1
     return lengths, np.frombuffer(ids, np.uint32) if ids else np.empty(0, np.uint32)
 
 

@@ -2,8 +2,9 @@
 
 `documents`: one fused SDPA call for each run of documents of equal length; exact, no mask is built; CPUs and any device.
 `dense`: one SDPA call with a mask over whole sequences; slower, and the simplest to be sure of.
-`flex`: FlexAttention with a block mask, compiled once; GPUs, with ALiBi too.
-`varlen`: `torch.nn.attention.varlen` (flash attention over cumulative lengths); GPUs, bf16 and fp16, without ALiBi.
+`flex`: FlexAttention with a block mask, compiled once; GPUs, with ALiBi too; heads of 16 to 256.
+`varlen`: `torch.nn.attention.varlen` (flash attention over cumulative lengths); GPUs, bf16 and fp16, without ALiBi; heads of a
+multiple of 8, up to 256.
 
 Shapes: B sequences, T tokens, H query heads, G key and value heads (H is a multiple of G), D a head's width. No backend
 computes a number of one document from another's, so a changed document leaves every other's result as it is, bit by bit.
@@ -23,6 +24,9 @@ from torch import Tensor
 Backend = Literal["auto", "documents", "dense", "flex", "varlen"]
 #: The dtypes that flash attention computes in.
 HALVES = (torch.bfloat16, torch.float16)
+#: Widths of heads that the kernels of GPUs have: FlexAttention multiplies tiles of 16 or more; flash attention loads 8 numbers
+#: at a time, and nothing pads for `varlen_attn` as SDPA does; wider ones do not fit the memory of a multiprocessor.
+_FLEX_LEAST, _FLASH_MULTIPLE, _MOST = 16, 8, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +102,19 @@ def attend(
     heads, groups = q_BHTD.shape[1], k_BGTD.shape[1]
     if heads % groups:
         raise ValueError(f"{heads} query heads cannot share {groups} key and value heads; the first must be a multiple")
-    chosen = choose(q_BHTD.device, q_BHTD.dtype, alibi=alibi is not None) if backend == "auto" else backend
+    chosen = backend
+    if chosen == "auto":
+        chosen = choose(q_BHTD.device, q_BHTD.dtype, width=q_BHTD.shape[3], alibi=alibi is not None)
     return _BACKENDS[chosen](q_BHTD, k_BGTD, v_BGTD, documents, alibi)
 
 
-def choose(device: torch.device, dtype: torch.dtype, *, alibi: bool) -> Backend:
-    """The fastest backend that a device has for a dtype."""
-    if device.type != "cuda":
+def choose(device: torch.device, dtype: torch.dtype, *, width: int, alibi: bool) -> Backend:
+    """The fastest backend that a device has for a dtype and heads of a width."""
+    if device.type != "cuda" or width > _MOST:
         return "documents"
-    return "varlen" if dtype in HALVES and not alibi else "flex"
+    if dtype in HALVES and not alibi and width % _FLASH_MULTIPLE == 0:
+        return "varlen"
+    return "flex" if width >= _FLEX_LEAST else "documents"
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # runs differ from batch to batch

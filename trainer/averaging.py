@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trainer.distributed import shard_like, whole
+from trainer.distributed import collected, shard_like
 from trainer.settings import Averaging
 
 
@@ -32,8 +32,8 @@ class Average:
         torch._foreach_lerp_(self._mean, now, share)
 
     def state(self) -> dict[str, Tensor]:
-        """The running average by parameter, as it is kept; empty before the first weights."""
-        return {name: whole(mean) for name, mean in zip(self._parameters, self._mean, strict=False)}
+        """The running average by parameter, as it is kept, for the first process; empty before the first weights."""
+        return {name: collected(mean) for name, mean in zip(self._parameters, self._mean, strict=False)}
 
     def load(self, state: Mapping[str, Tensor], taken: int) -> None:
         """Take back what `state` gave."""

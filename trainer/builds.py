@@ -21,6 +21,7 @@ from trainer.checkpoint import decoder_identity, load_model, load_weights, read
 from trainer.hugging_face import HuggingFace
 from trainer.job import Job
 from trainer.lora import Base, adapt, ends, trainable_parameters
+from trainer.model import Decoder
 from trainer.tensor_file import fingerprint
 from trainer.train import Build, Built
 
@@ -92,11 +93,12 @@ def trained(build: Build, job: Job, checkpoint: Path, *, averaged: bool = False)
 def _built(model: Base, facts: dict[str, Any], adapters: LoraSettings | None, job: Job) -> Built:
     """A base in full, or what adapts it: forward 2 N, gradients of activations 2 N, of what is trained 2 more each."""
     size = sum(p.numel() for p in model.parameters()) - _only_looked_up(model)
+    ours = isinstance(model, Decoder)
     if adapters is None:
-        return Built(model, facts, 6.0 * size)
+        return Built(model, facts, 6.0 * size, ours)
     adapted = adapt(model, adapters, seed=job.settings.seed)
     identity = {**facts, "adapters": adapters.model_dump(mode="json"), "seed": job.settings.seed}
-    return Built(adapted, identity, 4.0 * size + 6.0 * trainable_parameters(adapted))
+    return Built(adapted, identity, 4.0 * size + 6.0 * trainable_parameters(adapted), ours)
 
 
 def _only_looked_up(model: Base) -> int:

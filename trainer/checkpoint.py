@@ -51,6 +51,10 @@ _DECODER = "decoder"
 _WHAT = {"model": "model", "seed": "seed", "optimizer": "optimizer", "schedule": "schedule"}
 
 
+class _OtherFormatError(StorageError):
+    """Another version of tamis wrote a checkpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint that was found to be whole."""
@@ -110,21 +114,27 @@ def read(folder: Path) -> Saved:
     """The checkpoint in a folder, after its files were compared with its record.
 
     Raises:
-        StorageError: there is none, or it is not whole.
+        StorageError: there is none, or it is not whole, or another version of tamis wrote it.
 
     """
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-        found = record["format"]
-        expected = record["files"]
-    except FileNotFoundError:
+    with saying("read", folder / RECORD):
+        text = (folder / RECORD).read_bytes() if (folder / RECORD).exists() else None
+    if text is None:
         raise StorageError(
             f"{folder} is no checkpoint: it has no {RECORD}; give a folder like step-00001000", path=str(folder)
-        ) from None
+        )
+    try:
+        record = json.loads(text)
+        found = record["format"]
+        expected = record["files"]
     except (ValueError, KeyError, TypeError):
         raise StorageError(_damaged(folder, f"{RECORD} cannot be read"), path=str(folder)) from None
     if found != FORMAT:
-        raise StorageError(f"{folder} is a checkpoint of format {found}, and only {FORMAT} is known", path=str(folder))
+        raise _OtherFormatError(
+            f"{folder} is a checkpoint of format {found}, and only {FORMAT} is known; use the version of tamis that wrote "
+            "it, or another folder",
+            path=str(folder),
+        )
     for name, facts in expected.items():
         path = folder / f"{name}.safetensors"
         with saying("read", path):
@@ -137,13 +147,15 @@ def newest(folder: Path) -> tuple[Saved | None, list[str]]:
     """The newest whole checkpoint of a run, and a sentence for each newer one that is damaged and was set aside.
 
     Raises:
-        StorageError: there are checkpoints, but none is whole.
+        StorageError: there are checkpoints, but none is whole, or the newest is another version's.
 
     """
     notes: list[str] = []
     for _, path in reversed(listed(folder)):
         try:
             return read(path), notes
+        except _OtherFormatError:
+            raise  # it is whole, and somebody's work
         except StorageError as error:
             notes.append(error.message)
             with saying("write", path):
@@ -177,6 +189,14 @@ def prune(folder: Path, keep: Collection[int], last: int = 2) -> None:
                 file.unlink()
             away.rmdir()
     failpoint("trainer.checkpoint.pruned")
+
+
+def discard(run: Path) -> None:
+    """Delete a run's folder. A kill leaves it as it was, or none under its name: no checkpoint in it is ever torn."""
+    with contextlib.suppress(OSError):  # gone already
+        run.rename(run.with_name(f"{_DELETING}{uuid.uuid4().hex}"))
+    for path in run.parent.glob(f"{_DELETING}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

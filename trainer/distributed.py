@@ -125,6 +125,16 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def collected(tensor: Tensor) -> Tensor:
+    """The tensor in full, in the first process's main memory; nothing in those of the others, which must ask too.
+
+    Asked one after the other, no more than one tensor is in full on a device: what only fits in shards can be saved.
+    """
+    full = whole(tensor.detach())
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    return full.cpu() if first else full.new_empty(0, device="cpu")
+
+
 def shard_like(tensor: Tensor, example: Tensor) -> Tensor:
     """A full tensor placed like the example: on its device, and sharded where it is."""
     if isinstance(example, DTensor):

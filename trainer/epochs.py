@@ -3,10 +3,12 @@
 The stream of an epoch is its documents in order, each as the end-of-text token and its own tokens. Every epoch has the same
 documents, so epoch and place of a position are a division. Documents of a view without an order are sorted by
 hash(seed, epoch, doc_id): an arm's order does not depend on what else is in the arm, so arms with the same documents see
-them in the same relative order here (`trainer/sequences.py` mixes the sequences that are cut from it). The second copy of a document has a place of its own, drawn like those of documents.
+them in the same relative order here (`trainer/sequences.py` mixes the sequences that are cut from it). The second copy of a
+document has a place of its own, drawn like those of documents.
 
 Memory: an epoch's order and ends are 12 bytes a document of the view (16 from 2^32 documents on); two epochs are kept, so
-24 bytes a document. While an epoch is laid out, 16 more pass: its hashes and what they are compared with, then the lengths.
+24 bytes a document, and 8 more where documents are repeated. While an epoch is laid out, 16 more pass: its hashes and what
+they are compared with, then the lengths.
 """
 
 from collections.abc import Callable

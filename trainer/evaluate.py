@@ -1,4 +1,4 @@
-"""The loss of a decoder on a panel, document by document: what bits per byte, and every comparison of arms, is made of.
+"""The loss of a model on a panel, document by document: what bits per byte, and every comparison of arms, is made of.
 
 Every document stands alone: it begins with end-of-text, its end is not scored, and no document sees another, so the numbers do
 not depend on which documents share a row, nor on how many rows share a batch. Losses are computed in 32 bits and summed in 64,
@@ -7,6 +7,8 @@ each document's in its own order.
     bits per byte = sum of nats / (ln 2 * UTF-8 bytes of the text)
 
 This is comparable across tokenizers; perplexity per token is not.
+
+Models are our decoder, one of transformers (`HuggingFace`), and adapters on either: `trainer.builds.trained` gives what was trained.
 """
 
 import contextlib
@@ -24,7 +26,7 @@ from trainer.settings import Precision
 from trainer.windows import Layout, Sequences, cut
 
 if TYPE_CHECKING:
-    from trainer.model import Decoder
+    from trainer.lora import Adapted, Base
 
 Floats = NDArray[np.float64]
 #: Logits that are held at a time.
@@ -32,7 +34,7 @@ _LOGITS, _LOGITS_GPU = 1 << 20, 1 << 26
 
 
 def evaluate(
-    model: "Decoder",
+    model: "Base | Adapted",
     panel: Panel,
     *,
     tokenizer: str | None = None,
@@ -43,10 +45,10 @@ def evaluate(
     """The summed loss of every document of the panel in nats, [D]; NaN where the model gives none.
 
     Args:
-        model: the decoder, on any device.
+        model: on any device.
         panel: the documents.
         tokenizer: the id of what the model's training tokens were made by, where it is known.
-        context: positions of a row; the model's own where it is None.
+        context: positions of a row; the model's own where it is None, whose masks rarely fit where it is one of transformers.
         batch_sequences: rows that go through the model together.
         precision: bf16 gives other numbers; it is faster where the processor computes in it.
 
@@ -81,11 +83,11 @@ def summed(nats: NDArray[np.float32], offsets_S1: NDArray[np.int64]) -> Floats:
 
 
 class Scorer:
-    """Scores token sequences with a decoder. `pack=False` gives each window a row of its own, which only tests need."""
+    """Scores token sequences with a model. `pack=False` gives each window a row of its own, which only tests need."""
 
     def __init__(
         self,
-        model: "Decoder",
+        model: "Base | Adapted",
         end_of_text: int,
         *,
         context: int | None = None,

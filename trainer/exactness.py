@@ -1,7 +1,6 @@
 """Runs that repeat themselves bit for bit: one thread, deterministic algorithms, random numbers that depend on the step alone."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,8 @@ def exact(device: torch.device) -> Iterator[None]:
 
     One thread, because two collapse on a machine that does anything else, and because sums by several threads may differ.
     Tiny numbers are flushed to zero: moments that fade away would slow a CPU down by orders of magnitude.
-    On GPUs an operation without a deterministic form only warns.
+    An operation without a deterministic form is an error. A warning would not do: with `warn_only` the backward passes of flash
+    and memory-efficient attention, which have both forms, take the other one.
     """
     threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
@@ -26,10 +26,9 @@ def exact(device: torch.device) -> Iterator[None]:
     fills = _MEMORY.fill_uninitialized_memory
     flushes = _flushes()
     gpus = [device] if device.type == "cuda" else []
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(mode=True, warn_only=bool(gpus))
+        torch.use_deterministic_algorithms(mode=True)
         _MEMORY.fill_uninitialized_memory = False
         torch.set_flush_denormal(True)
         with torch.random.fork_rng(gpus):
@@ -39,6 +38,15 @@ def exact(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(strict, warn_only=warns)
         _MEMORY.fill_uninitialized_memory = fills
         torch.set_flush_denormal(flushes)
+
+
+def allow_inexact(device: torch.device) -> None:
+    """Let operations without a deterministic form run on a GPU, with a warning, until the block of `exact` ends.
+
+    For models that are not ours: some of theirs have none, and a run that may not repeat its last bits is better than none.
+    """
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 def reseed(device: torch.device, seed: int, step: int, rank: int) -> None:

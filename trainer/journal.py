@@ -12,6 +12,7 @@ from typing import IO, Any
 from trainer.checkpoint import saying
 
 LOG = "log.jsonl"
+BOARD = "tensorboard"
 
 
 class Journal:
@@ -33,9 +34,10 @@ class Journal:
             self._file.write(json.dumps(entry, allow_nan=False) + "\n")
             self._file.flush()
         if self._board is not None:
-            for name, value in entry.items():
-                if name not in ("step", "steps") and isinstance(value, int | float):
-                    self._board.add_scalar(name, value, entry["step"])
+            with saying("write", self._path.parent / BOARD):
+                for name, value in entry.items():
+                    if name not in ("step", "steps") and isinstance(value, int | float):
+                        self._board.add_scalar(name, value, entry["step"])
 
 
 @contextlib.contextmanager
@@ -45,27 +47,43 @@ def opened(folder: Path, step: int, *, board: bool) -> Iterator[Journal]:
     with saying("write", path):
         cut(path, step)
         file = path.open("a", encoding="utf-8")
-    with file, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_close, file, path)
         writer = None
         if board:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # heavy, and only on request
 
-            writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-            stack.callback(writer.close)
+            with saying("write", folder / BOARD):
+                writer = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
+            stack.callback(_close, writer, folder / BOARD)
         yield Journal(folder, file, writer)
 
 
+def _close(file: Any, path: Path) -> None:
+    """What could not be written is tried again here, and fails again on a full disk."""
+    with saying("write", path):
+        file.close()
+
+
 def cut(path: Path, step: int) -> None:
-    """Keep the lines up to `step` steps; a torn line and what follows it goes too."""
+    """Keep the lines up to `step` steps; a torn line, or what a power cut left of it, and what follows it goes too."""
     kept: list[bytes] = []
     if path.exists():
         for line in path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+            if not line.endswith(b"\n") or (done := _step(line)) is None or done > step:
                 break
             kept.append(line)
         making = path.with_suffix(".making")
         making.write_bytes(b"".join(kept))
         making.replace(path)
+
+
+def _step(line: bytes) -> int | None:
+    """After how many steps a line was written; None where it is none of ours."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

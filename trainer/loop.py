@@ -16,7 +16,7 @@ from trainer.averaging import Average
 from trainer.data import Batch, Prefetched, TokenStream, prefetched
 from trainer.data_ledger import DataLedger
 from trainer.devices import name, peak_flops
-from trainer.distributed import World, accumulating, shard_like, spread, whole
+from trainer.distributed import World, accumulating, collected, shard_like, spread
 from trainer.exactness import reseed
 from trainer.guards import Health, judge
 from trainer.job import Job, Outcome
@@ -58,6 +58,7 @@ class Loop:
         self._clock = Clock()
         self._totals = self._clock.state(0.0, 0.0)
         self._saved_at = 0.0
+        self._begun_elsewhere = False
 
     def take(self, saved: checkpoint.Saved) -> None:
         """Stand where a checkpoint stood."""
@@ -78,6 +79,7 @@ class Loop:
     def inherit(self) -> None:
         """Begin a branch here: the time so far is the trunk's, and the last weights to be averaged are all to come."""
         self._totals = self._clock.inherit()
+        self._begun_elsewhere = True
         averaging = self._settings.averaging
         if self._average is not None and averaging is not None and averaging.kind == "last":
             self._average.load({}, 0)
@@ -95,6 +97,8 @@ class Loop:
                     self._step(batch, batches, reporter)
                     if self._health.diverged is not None:
                         break
+        elif self._begun_elsewhere:
+            self._save(0.0)  # a branch without a step of its own: its trunk had diverged, or was done
         outcome = self._outcome()
         if self._world.rank == 0:
             with checkpoint.saying("write", self._folder / "outcome.json"):
@@ -178,7 +182,7 @@ class Loop:
     def _save(self, waited: float) -> None:
         """Write a checkpoint, and delete those that are not needed any more."""
         files = {
-            "model": {key: whole(value.detach()) for key, value in self._weights.items()},
+            "model": {key: collected(value) for key, value in self._weights.items()},
             "optimizer": self._optimizer.state(),
             "history": {"losses_S": torch.tensor(self._losses, dtype=torch.float64)},
         }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from trainer.distributed import shard_like, whole
+from trainer.distributed import collected, shard_like, whole
 from trainer.settings import OptimizerSettings
 
 Named = dict[str, nn.Parameter]
@@ -103,13 +103,13 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything kept between steps, as `parameter/quantity`; all processes must ask at once."""
+        """Everything kept between steps, as `parameter/quantity`, for the first process; all must ask at once."""
         found: dict[str, Tensor] = {}
         for part, _ in self._parts:
             known = part.state
             for name, parameter in self._named.items():
                 for quantity, value in known.get(parameter, {}).items():
-                    found[f"{name}/{quantity}"] = whole(value)
+                    found[f"{name}/{quantity}"] = collected(value)
         return found
 
     def load(self, state: Mapping[str, Tensor]) -> None:

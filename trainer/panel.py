@@ -117,14 +117,18 @@ class Panel:
     def fits(self, *, tokenizer: str | None, vocabulary: int) -> None:
         """Make sure that a model or a token stream was made with the panel's tokenizer.
 
+        A model may have more entries than its tokenizer, which many of transformers have, where the tokenizer is named.
+
         Raises:
             SpecError: it was made with another.
         """
-        if vocabulary != self.vocabulary or tokenizer not in {None, self.tokenizer}:
+        same = vocabulary == self.vocabulary if tokenizer is None else vocabulary >= self.vocabulary
+        if not same or tokenizer not in {None, self.tokenizer}:
             theirs = f"{tokenizer or 'a tokenizer'} with {vocabulary:,} entries"
             raise SpecError(
                 f"the panel was tokenized with {self.tokenizer} with {self.vocabulary:,} entries, but the model was trained on "
-                f"tokens of {theirs}, so its losses would mean nothing; build the panel with the model's tokenizer",
+                f"tokens of {theirs}, so its losses would mean nothing; build the panel with the model's tokenizer, or name that where "
+                "the model only has entries to spare",
                 panel=self.key,
                 tokenizer=tokenizer,
             )

@@ -35,7 +35,8 @@ def describe(view: View, pack: TokenPack, budgets: Sequence[int]) -> list[Use]:
     """What each budget means, for a view with or without repeated rows.
 
     Within the first epoch of a view without an order, `unique` is the expectation over orders: a document that stands c
-    times in the view is not yet seen, after a fraction f of the epoch, with probability (1 - f)^c.
+    times in the view is not yet seen, after a fraction f of the epoch, with probability (1 - f)^c. With an order, documents
+    are counted in it; that their sequences are mixed within 1/64 of the epoch (`trainer/sequences.py`) is left out.
 
     Raises:
         DataError: the view is empty or of another pack.

@@ -21,7 +21,7 @@ from trainer import checkpoint
 from trainer.averaging import first_averaged
 from trainer.data import TokenStream
 from trainer.distributed import World, joined
-from trainer.exactness import exact
+from trainer.exactness import allow_inexact, exact
 from trainer.job import Job, Outcome, Progress, identity
 from trainer.loop import Loop, Subject
 from trainer.memory import keep_freed_memory
@@ -40,6 +40,7 @@ class Built(NamedTuple):
     model: nn.Module
     identity: Mapping[str, Any]  # JSON values that decide what the model is
     flops_per_token: float | None
+    repeats: bool = True  # whether all of its operations have a deterministic form on GPUs too
 
 
 Build = Callable[[Job], Built]
@@ -74,6 +75,8 @@ def train(job: Job, *, progress: Report | None = None, build: Build = decoder) -
 
 def _run(job: Job, world: World, stream: TokenStream, progress: Report | None, build: Build) -> Outcome:
     built = build(job)
+    if not built.repeats:
+        allow_inexact(world.device)
     keys = {"pack": stream.pack.key, "view": stream.view.key, "exhausted": job.exhausted, "stream": stream.key}
     mine = identity(job, model=built.identity, data=keys)
     loop = Loop(job, world, Subject(built.model, stream, built.flops_per_token, built.identity, mine))
@@ -127,8 +130,6 @@ def _refuse_trunk(trunk: checkpoint.Saved, job: Job, mine: Mapping[str, Any]) ->
     average = job.settings.averaging
     free = ("schedule",) if average is not None and average.kind == "ema" else ("schedule", "averaging")
     checkpoint.refuse_others(trunk, mine, free=free)
-    if trunk.record["state"]["health"]["diverged"]:
-        raise SpecError(f"{trunk.folder} is the end of a run that diverged, so no branch can begin there")
     schedule = Schedule.model_validate(trunk.record["settings"]["schedule"])
     step = first_difference(schedule, job.settings.schedule, trunk.step)
     if step is not None:

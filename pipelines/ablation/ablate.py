@@ -10,6 +10,7 @@
 What is trained is found again (see `cells`), so an interrupted ablation goes on, and one with an arm more trains that arm.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,9 @@ class _Ablation:
         folder = AblationFolder.of(self.prepared, experiment_key(self.prepared, self.recipe, equal))
         if (done := folder.find("result.json")) is not None:
             return dict(done)
+        smaller = self._smaller()
+        if self.request.equal != "compute":  # what compute leaves is known once the baseline was trained
+            self._check(self._terms(None), [self.recipe, *smaller])
         folder.put("request.json", {"run": self.prepared.run.run, "request": self.request.model_dump(mode="json")})
         found = self._bracket()
         if found is not None:
@@ -83,11 +87,11 @@ class _Ablation:
         rate = self._seconds_per_token(found)
         known = folder.put("terms.json", {"cpu_seconds_per_token": rate, "tokens": self._terms(rate)})
         tokens = {name: tuple(each) for name, each in known["tokens"].items()}
-        self._check(tokens)
+        self._check(tokens, [self.recipe, *smaller])
         findings = self._rounds(tokens)
         findings.bracket, findings.seconds_per_token = found, known["cpu_seconds_per_token"]
         if self.request.ladder:
-            folder.put_csv("ladder.csv", ladder_rows([*self._ladder(tokens), findings]))
+            folder.put_csv("ladder.csv", ladder_rows([*self._ladder(smaller, tokens), findings]))
         done = {"ablation": folder.name, **findings.json()}
         write_ablation(self.prepared.store, folder.path(""), done)
         return dict(folder.put("result.json", done))
@@ -99,19 +103,25 @@ class _Ablation:
     def _terms(self, seconds_per_token: float | None) -> dict[str, tuple[int, ...]]:
         supplies = [arm.supply for arm in self.prepared.arms]
         if self.request.equal == "pool":
-            base = self.prepared.baseline
-            raw = (
-                int(base.tokenized.pack.lengths[base.tokenized.pack.lengths >= 0].sum()) + base.tokenized.pack.documents
-            )
-            return equal_pool(supplies, self.request.budgets, raw)
+            lengths = self.prepared.baseline.tokenized.pack.lengths
+            known = lengths[lengths >= 0]
+            return equal_pool(supplies, self.request.budgets, int(known.sum()) + len(known))
         if self.request.equal == "compute":
             assert seconds_per_token is not None, "the baseline was trained"
             return equal_compute(supplies, self.request.budgets, seconds_per_token)
         return equal_tokens(supplies, self.request.budgets)
 
-    def _check(self, tokens: Mapping[str, Sequence[int]]) -> None:
-        for arm in self.prepared.arms:
-            wanted = self.recipe.steps(tokens[arm.name][-1]) * self.recipe.batch_tokens
+    def _check(self, tokens: Mapping[str, Sequence[int]], recipes: Sequence[Recipe]) -> None:
+        """Refuse budgets that are too small, too large or too close, before anything is trained on them."""
+        for arm, recipe in itertools.product(self.prepared.arms, recipes):
+            steps = [recipe.steps(each) for each in tokens[arm.name]]
+            if len(set(steps)) < len(steps):
+                raise SpecError(
+                    f"two budgets of the arm {arm.name!r} come to the same number of steps ({', '.join(map(str, steps))}, of "
+                    f"{recipe.batch_tokens:,} tokens); write budgets that are further apart",
+                    arm=arm.name,
+                )
+            wanted = steps[-1] * recipe.batch_tokens
             if self.request.exhausted == "refuse" and wanted > arm.supply.tokens:
                 raise SpecError(
                     f"the arm {arm.name!r} has {arm.supply.tokens:,} tokens, and its largest budget of {wanted:,} would take "
@@ -196,14 +206,23 @@ class _Ablation:
         # An arm with the documents of another is the same cell under two names.
         return [(cell, {**records[cell.key], **cell.what}) for cell in cells]
 
-    def _ladder(self, tokens: Mapping[str, Sequence[int]]) -> list[Findings]:
+    def _smaller(self) -> list[Recipe]:
+        """How the smaller models of a ladder are trained; none where none is asked for."""
+        found, own = [], self.request
+        for share in LADDER if own.ladder else ():
+            smaller = own.model_copy(update={"parameters": round(own.parameters * share)})
+            try:
+                found.append(recipe_of(smaller, int(self.prepared.tokenizer.identity["vocabulary"])))
+            except SpecError as error:
+                raise SpecError(f"the ladder has a model of {share:g} times the parameters: {error.message}") from error
+        return found
+
+    def _ladder(self, smaller: Sequence[Recipe], tokens: Mapping[str, Sequence[int]]) -> list[Findings]:
         """The same arms with smaller models; learning rates follow the dial from the one that was chosen."""
         found = []
         main = recipe_of(self.request, int(self.prepared.tokenizer.identity["vocabulary"]))
-        chosen, own = self.recipe, self.request
-        for share in LADDER:
-            smaller = own.model_copy(update={"parameters": round(own.parameters * share)})
-            recipe = recipe_of(smaller, int(self.prepared.tokenizer.identity["vocabulary"]))
+        chosen = self.recipe
+        for recipe in smaller:
             factor = chosen.learning_rate / main.learning_rate
             self.recipe = replace(recipe, learning_rate=recipe.learning_rate * factor)
             found.append(self._rounds(tokens))

@@ -116,7 +116,8 @@ def _unordered(_request: AblateRequest, raw: Mapping[str, Any], _subsets: Sequen
 
 
 def _again(request: AblateRequest, raw: Mapping[str, Any], subsets: Sequence[frozenset[str]]) -> Iterator[Arm]:
-    for arm in _BUILDERS.get(request.baseline, _unfiltered)(request, raw, subsets):
+    own = [asked for asked in request.arms if isinstance(asked, ArmRequest) and asked.name == request.baseline]
+    for arm in _custom(own[0], raw) if own else _BUILDERS[request.baseline](request, raw, subsets):
         yield replace(
             arm,
             name="again",

@@ -110,28 +110,32 @@ class Cell:
         return job.model_copy(update={"packs": packs, "view": str(self.store.local(job.view))})
 
     def _grafted(self, trunk: Job) -> Job:
-        """The trunk's job, begun from the longest part of it that is there."""
+        """The trunk's job, begun from the longest part of it that is there and did not diverge."""
         from trainer.checkpoint import newest  # noqa: PLC0415 - torch is loaded where it trains
 
         own = Path(trunk.folder)
         for folder in sorted(own.parent.glob("[0-9]*"), reverse=True):
-            if folder.name < own.name and (found := newest(folder)[0]) is not None:
+            found = newest(folder)[0] if folder.name < own.name else None
+            if found is not None and found.record["state"]["health"]["diverged"] is None:
                 return trunk.model_copy(update={"begin_from": str(found.folder)})
         return trunk
 
     def _prune(self, folder: Path) -> None:
         """Delete shorter parts of the trunk: a longer one is there."""
+        from trainer.checkpoint import discard  # noqa: PLC0415 - torch is loaded where it trains
+
         for other in folder.parent.glob("[0-9]*"):
             if other.name < folder.name:
-                shutil.rmtree(other, ignore_errors=True)
+                discard(other)
 
     def _evaluated(self, outcome: Outcome) -> dict[str, Any]:
         from trainer.checkpoint import load_model  # noqa: PLC0415 - the same
+        from trainer.devices import device  # noqa: PLC0415 - the same
         from trainer.evaluate import Scorer, evaluate  # noqa: PLC0415 - the same
         from trainer.panel import Panel  # noqa: PLC0415 - the same
 
         panel, began = Panel.open(self.store.local(self.panel)), time.process_time()
-        model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged)
+        model = load_model(Path(outcome.checkpoint), averaged=outcome.averaged).to(device(0))
         precision = self.own.settings.precision
         nats = evaluate(model, panel, tokenizer=self.tokenizer, precision=precision)
         answers = self._asked(Scorer(model, panel.end_of_text, precision=precision)) if self.probes else {}

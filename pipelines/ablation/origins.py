@@ -46,7 +46,19 @@ def spec_file(path: str) -> tuple[dict[str, Any], str]:
 def needed(made: Plan, *more: str) -> set[str]:
     """The steps that a plan's verdict, selection and order depend on, and those named in `more` with what they need."""
     columns = [*made.policy.columns, *(c for step in made.choosers for c in step.reads)]
-    waiting = [*(c.rpartition(".")[0] for c in columns if "." in c), *more]
+    return _with_parents(made, [*(c.rpartition(".")[0] for c in columns if "." in c), *more])
+
+
+def charged(made: Plan, base: Plan) -> set[str]:
+    """Of the steps that a plan's verdict, selection and order depend on, those that the curation is charged for.
+
+    What every arm needs is charged to none: the text that leaves the run (of the plan `base`), and tokens.
+    """
+    text = {base.step(name).key for name in _with_parents(base, [base.text.rpartition(".")[0]])}
+    return {n for n in needed(made) if made.step(n).key not in text and not isinstance(made.step(n).stage, Tokens)}
+
+
+def _with_parents(made: Plan, waiting: list[str]) -> set[str]:
     steps = {step.name: step for step in made.steps}
     found: set[str] = set()
     while waiting:

@@ -52,7 +52,7 @@ class ReadyArm:
 
     @property
     def data(self) -> dict[str, str]:
-        """Keys of what it is trained on."""
+        """Keys of its tokens and documents."""
         return {"pack": self.tokenized.pack.key, "view": self.view.key}
 
 
@@ -134,13 +134,19 @@ class Preparation:
                 arm=arm.name,
             )
         view = View(chosen.rows, chosen.ordered, arm.name, tokenized.pack.key)
-        path = f"views/{tokenized.pack.key}/{view.key}.view"
-        if self.store.size(path) is None:
-            scratch = self.store.scratch() / f"{view.key}.{uuid.uuid4().hex}.view"
-            view.save(scratch)
-            self.store.upload(scratch, path)
+        path = filed(self.store, view)
         supply = Supply(arm.name, _tokens(chosen, tokenized) + len(chosen.rows), spent.total)
         return ReadyArm(arm, tokenized, chosen, view, path, supply, spent, rewrites_text=tokenized is not base)
+
+
+def filed(store: Store, view: View) -> str:
+    """The path of a view in the store, which has it from then on."""
+    path = f"views/{view.pack}/{view.key}.view"
+    if store.size(path) is None:
+        scratch = store.scratch() / f"{view.key}.{uuid.uuid4().hex}.view"
+        view.save(scratch)
+        store.upload(scratch, path)
+    return path
 
 
 class _Corpora:
@@ -170,7 +176,7 @@ class _Corpora:
             corpus = self._own
             plan = corpus.planner.of(arm)
         chosen, execution = corpus.kept(plan)
-        return corpus.tokenized(plan), chosen, cost(plan, execution)
+        return corpus.tokenized(plan), chosen, cost(plan, execution, self._own.base.plan)
 
     def _of(self, run: RunView) -> Corpus:
         return Corpus(run, Planner(run, self._tokens), self._engine, self._watch)

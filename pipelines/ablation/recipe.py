@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pipelines.ablation.request import AblateRequest
 from stages.errors import SpecError
 from trainer.dial import dial, dial_training
-from trainer.settings import ModelSettings, OptimizerSettings, Precision, Schedule, TrainSettings
+from trainer.settings import Averaging, ModelSettings, OptimizerSettings, Precision, Schedule, TrainSettings
 
-#: Weights that are averaged at the end of a run whose learning rate never falls.
+#: Most weights that are averaged at the end of a run whose learning rate never falls.
 AVERAGED = 10
 
 
@@ -57,7 +57,16 @@ class Recipe:
             decay_steps=decay,
             final_fraction=0.0,
         )
-        return self._settings(schedule, seed, learning_rate)
+        settings = self._settings(schedule, seed, learning_rate)
+        return settings.model_copy(update={"averaging": self._averaging(steps)})
+
+    def _averaging(self, steps: int) -> Averaging | None:
+        """Under a constant rate, weights of the steps over which it would fall elsewhere: all after the trunk."""
+        if self.request.schedule != "constant":
+            return None
+        over = self.decay_steps(steps)
+        count = min(AVERAGED, over)
+        return Averaging(kind="last", count=count, every=over // count)
 
     def trunk(self, tokens: int, seed: int, learning_rate: float, keep: tuple[int, ...]) -> TrainSettings:
         """The settings of the trunk that the runs of all budgets leave, whose checkpoints at `keep` stay."""
@@ -92,6 +101,11 @@ def recipe_of(request: AblateRequest, vocabulary: int) -> Recipe:
         raise SpecError(
             f"no model has {request.parameters:,} parameters with {vocabulary:,} tokens: {error}"
         ) from error
+    if request.budgets[0] < request.context:
+        raise SpecError(
+            f"the smallest budget of {request.budgets[0]:,} tokens is less than one sequence of {request.context:,}; raise the "
+            "budgets or shorten the context"
+        )
     told = dial_training(model, tokens=request.budgets[0])
     sequences = request.batch_sequences or told.batch_sequences
     steps = max(1, request.budgets[0] // (sequences * request.context))

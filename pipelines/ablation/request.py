@@ -12,9 +12,12 @@ from stages.artifacts import PREFIX
 from stages.catalog import did_you_mean, explain
 from stages.errors import SpecError
 
-#: Arms that every run has; the last two stand for several.
-BUILT_IN = ("unfiltered", "curated", "random", "unordered", "again", "leave-one-out", "shapley")
+#: Names that stand for several arms.
+GROUPS = ("leave-one-out", "shapley")
+#: Arms that every run has.
+BUILT_IN = ("unfiltered", "curated", "random", "unordered", "again", *GROUPS)
 ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}\Z")
+LARGEST = 10**18
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 _NUMBER = re.compile(r"(?P<digits>\d+(?:\.\d+)?(?:e\d+)?)(?P<suffix>[kmbgt]?)\Z", re.IGNORECASE)
 
@@ -28,7 +31,10 @@ def number(value: Any) -> Any:
     found = _NUMBER.match(value.strip().replace("_", ""))
     if found is None:
         raise ValueError(f"{value!r} is no number; write one such as 1800000, 1.8M or 4e6")
-    return round(float(found["digits"]) * _SUFFIXES[found["suffix"].lower()])
+    whole = float(found["digits"]) * _SUFFIXES[found["suffix"].lower()]
+    if whole > LARGEST:
+        raise ValueError(f"{value!r} is more than anybody trains; write a number up to {LARGEST:.0e}")
+    return round(whole)
 
 
 def _listed(value: Any) -> Any:
@@ -91,7 +97,6 @@ class AblateRequest(BaseModel):
     panel_bytes: Number = 150_000
     probes: Paths = ()
     tokenizer: str | None = None
-    vocabulary: Number = 4096
     parameters: Number = 1_800_000
     context: Number = 256
     budgets: Annotated[tuple[int, ...], BeforeValidator(_numbers)] = (1_000_000, 2_000_000, 4_000_000)
@@ -109,6 +114,15 @@ class AblateRequest(BaseModel):
     looks: bool = False
     ladder: bool = False
     resamples: int = Field(default=2000, ge=100, le=100_000)
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not ARM_NAME.match(name):
+            raise ValueError(
+                f"an ablation cannot be called {name!r}; write letters, digits, '.', '_', '@', '+' and '-'"
+            )
+        return name
 
     @field_validator("tokenizer")
     @classmethod
@@ -129,10 +143,16 @@ class AblateRequest(BaseModel):
             raise ValueError(f"an arm is named twice among {', '.join(names)}; name each once")
         if list(self.budgets) != sorted(set(self.budgets)) or not self.budgets or self.budgets[0] < 1:
             raise ValueError(f"the budgets {list(self.budgets)} do not rise; write each once, the smallest first")
-        if any(factor <= 0 for factor in self.bracket):
-            raise ValueError("the bracket has a factor that is not above 0; write factors such as [0.5, 1, 2]")
+        if not self.bracket or any(factor <= 0 for factor in self.bracket):
+            why = "has a factor that is not above 0" if self.bracket else "is empty"
+            raise ValueError(f"the bracket {why}; write factors such as [0.5, 1, 2]")
         if self.baseline not in names:
             raise ValueError(f"the baseline {self.baseline!r} is none of the arms {', '.join(names)}; name one of them")
+        if self.baseline in (*GROUPS, "again"):
+            why = "is another arm once more" if self.baseline == "again" else "stands for several arms"
+            raise ValueError(
+                f"the baseline cannot be {self.baseline!r}, which {why}; name a single arm such as 'curated'"
+            )
         return self
 
     @property
@@ -142,7 +162,7 @@ class AblateRequest(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What the numbers depend on, apart from the run, the panel's text and the tokenizer."""
-        return self.model_dump(mode="json", exclude={"name", "panel", "probes", "tokenizer", "vocabulary"})
+        return self.model_dump(mode="json", exclude={"name", "panel", "probes", "tokenizer"})
 
 
 def request_of(fields: Mapping[str, Any], where: str) -> AblateRequest:
@@ -186,7 +206,7 @@ def sections(given: Any, base: Path) -> tuple[AblateRequest, ...]:
 def _by_schedule(fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The fields once for each of several schedules, whose names are part of the ablation's name."""
     schedules = fields.get("schedule")
-    if not isinstance(schedules, list):
+    if not isinstance(schedules, list) or not schedules:
         return [fields]
     name = fields.get("name", AblateRequest.model_fields["name"].default)
     return [{**fields, "schedule": schedule, "name": f"{name}-{schedule}"} for schedule in schedules]

@@ -1,13 +1,16 @@
 """What an ablation came to: endpoints, curves and what they prove, as the data that its report draws."""
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from pipelines.ablation.arms import parts
 from pipelines.ablation.bracket import Bracket
+from pipelines.ablation.ordered import part
 from pipelines.ablation.prepare import Prepared, ReadyArm, facts
 from pipelines.ablation.recipe import Recipe
 from trainer.evidence.losses import Losses
@@ -18,6 +21,8 @@ from trainer.parameters import count_parameters, flops_per_token
 from trainer.repetition import describe
 
 FORMAT = 1
+#: Distributions whose version can change a weight or a number.
+VERSIONED = ("tamis", "torch", "numpy", "scipy", "tokenizers")
 CONTROL, WHOLE = "random", "curated"
 Record = Mapping[str, Any]
 
@@ -172,13 +177,19 @@ class Findings:
         }
 
     def _arm(self, arm: ReadyArm, losses: Losses) -> dict[str, Any]:
-        told = describe(arm.view, arm.tokenized.pack, self.tokens[arm.name][: len(losses.budgets)])
+        tokens = self.tokens[arm.name][: len(losses.budgets)]
         return {
             **facts(arm),
-            "epochs": [one.epochs for one in told],
-            "unique_tokens": [round(one.unique) for one in told],
+            "epochs": [each / arm.supply.tokens for each in tokens],
+            "unique_tokens": [self.unique(arm, each) for each in tokens],
             "contamination": self.prepared.hits[arm.tokenized.pack.key].facts(arm.chosen.rows),
         }
+
+    def unique(self, arm: ReadyArm, tokens: int) -> int:
+        """Distinct tokens among so many that an arm is trained on, with the first seed."""
+        pack = arm.tokenized.pack
+        own = part(arm.view, pack, tokens, seed=self.prepared.request.seed)
+        return round(describe(own, pack, (tokens,))[0].unique)
 
     def _endpoints(self, losses: Losses, clean: np.ndarray[Any, np.dtype[np.bool_]]) -> list[dict[str, Any]]:
         whole, domains = losses.bits_per_byte(), losses.domain_bits_per_byte()
@@ -227,6 +238,7 @@ class Findings:
             "tokenizer": self.prepared.tokenizer.id,
             "views": {arm.name: arm.data for arm in self.prepared.arms},
             "request": self.prepared.request.model_dump(mode="json"),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
         }
 
 
@@ -247,8 +259,7 @@ def ladder_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
             place = (losses.arms.index(name), losses.seeds.index(seed), b)
             arm = found.prepared.arm(name)
             tokens = int(losses.tokens_ASB[place])
-            told = describe(arm.view, arm.tokenized.pack, (tokens,))[0]
             loss = float(np.sum(losses.nats_ASBD[place]) / panel_tokens)
-            row = {"arm": name, "parameters": parameters, "tokens": tokens, "unique_tokens": round(told.unique)}
+            row = {"arm": name, "parameters": parameters, "tokens": tokens, "unique_tokens": found.unique(arm, tokens)}
             rows.append({**row, "loss": loss, "seed": seed})
     return rows

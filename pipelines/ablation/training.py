@@ -1,14 +1,16 @@
 """Training the cells of an ablation on the engine: a round for each budget, all arms and seeds of a round side by side."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.ablation.cells import Cell, cell_key, root, trunk_key
-from pipelines.ablation.prepare import Prepared, ReadyArm
+from pipelines.ablation.cells import VERSION, Cell, cell_key, root, trunk_key
+from pipelines.ablation.ordered import part
+from pipelines.ablation.prepare import Prepared, ReadyArm, filed
 from pipelines.ablation.progress import Standing
 from pipelines.ablation.recipe import Recipe
+from pipelines.ablation.result import FORMAT
 from pipelines.engine import Engine, Outcome
 from pipelines.execute import failed
 from pipelines.progress import Watch
@@ -39,12 +41,15 @@ class Cells:
         self._probes = tuple(str(path) for path in prepared.request.probes)
         #: What endpoints are measured on is in their keys: losses on another panel are other results.
         self._measured = measured_key(prepared)
+        self._parts: dict[tuple[str, int, int], ReadyArm] = {}
 
     def cell(self, point: Point, recipe: Recipe) -> Cell:
         """The cell of a point: its own run, and the part of a trunk that it leaves where there is one."""
-        arm = self._prepared.arm(point.arm)
-        seed = point.seed + (OTHER_SEEDS if arm.arm.again else 0)
+        whole = self._prepared.arm(point.arm)
+        seed = point.seed + (OTHER_SEEDS if whole.arm.again else 0)
         settings = recipe.endpoint(point.tokens, seed, point.learning_rate)
+        tokens = settings.schedule.steps * recipe.batch_tokens
+        arm = self._reading(whole, tokens, seed)
         data = {**arm.data, "exhausted": self._prepared.request.exhausted}
         name = cell_key({**data, "measured": self._measured}, settings, recipe.model)
         own = self._job(arm, recipe, settings, str(root(self._prepared.store) / name / "run"))
@@ -52,12 +57,22 @@ class Cells:
             "arm": arm.name,
             "seed": point.seed,
             "budget": self._prepared.request.budgets[point.budget],
-            "tokens": settings.schedule.steps * recipe.batch_tokens,
+            "tokens": tokens,
             "learning_rate": point.learning_rate,
         }
-        trunk = self._trunk(arm, recipe, point, seed, data)
+        # A part of an order is no other budget's beginning.
+        trunk = self._trunk(arm, recipe, point, seed, data) if arm.view is whole.view else None
         tokenizer = self._prepared.tokenizer.id
         return Cell(self._prepared.store, name, trunk, own, self._prepared.panel.path, self._probes, tokenizer, what)
+
+    def _reading(self, arm: ReadyArm, tokens: int, seed: int) -> ReadyArm:
+        """The arm with the view that it is trained on for so many tokens, in the store."""
+        asked = (arm.name, tokens, seed)
+        if asked not in self._parts:
+            view = part(arm.view, arm.tokenized.pack, tokens, seed=seed)
+            own = arm if view is arm.view else replace(arm, view=view, path=filed(self._prepared.store, view))
+            self._parts[asked] = own
+        return self._parts[asked]
 
     def _trunk(self, arm: ReadyArm, recipe: Recipe, point: Point, seed: int, data: dict[str, str]) -> Job | None:
         if self._prepared.request.schedule == "cosine":
@@ -97,18 +112,32 @@ def train_cells(
             standing.finish(cell)
             yield cell, found
     tasks = list(waiting.values())
-    if not tasks:
-        return
-    for outcome in _followed(engine().each(tasks), standing):
-        cell = tasks[outcome.index]
-        if outcome.failure is not None:
-            what = cell.what
-            raise failed(
-                f"training the arm {what['arm']!r} (seed {what['seed']}, {what['budget']} tokens)", outcome, None
-            )
-        standing.finish(cell)
-        watch.say(_said(outcome.value))
-        yield cell, outcome.value
+    for wave in apart(tasks):
+        for outcome in _followed(engine().each(wave), standing):
+            cell = wave[outcome.index]
+            if outcome.failure is not None:
+                what = cell.what
+                raise failed(
+                    f"training the arm {what['arm']!r} (seed {what['seed']}, {what['budget']} tokens)", outcome, None
+                )
+            standing.finish(cell)
+            watch.say(_said(outcome.value))
+            yield cell, outcome.value
+
+
+def apart(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """The cells in groups that may be trained side by side: in none of them do two share a trunk; shorter ones come first.
+
+    Arms of the same documents share one, and where compute is equal their budgets differ by what their curation cost.
+    """
+    waves: list[dict[str, Cell]] = []
+    for cell in sorted(cells, key=lambda c: c.steps):
+        name = cell.key if cell.trunk is None else str(Path(cell.trunk.folder).parent)
+        free = next((wave for wave in waves if name not in wave), None)
+        if free is None:
+            waves.append(free := {})
+        free[name] = cell
+    return [list(wave.values()) for wave in waves]
 
 
 def _followed(outcomes: Iterable[Outcome], standing: Standing) -> Iterator[Outcome]:
@@ -130,10 +159,14 @@ def measured_key(prepared: Prepared) -> str:
 
 
 def experiment_key(prepared: Prepared, recipe: Recipe, tokens: dict[str, tuple[int, ...]]) -> str:
-    """The key of an ablation: the run, the request, and what every arm, the panel and the recipe are."""
+    """The key of an ablation: the run, the request, what every arm, the panel and the recipe are, and how it is trained.
+
+    With another version of the cells or of the evidence a finished ablation is not found, and made again.
+    """
     arms = {arm.name: [arm.data, list(tokens[arm.name]), arm.arm.again] for arm in prepared.arms}
     return key(
         {
+            "version": [VERSION, FORMAT],
             "run": prepared.run.run,
             "request": prepared.request.identity(),
             "arms": arms,

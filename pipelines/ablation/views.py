@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.ablation.origins import TOKENS, Planner, needed
+from pipelines.ablation.origins import TOKENS, Planner, charged, needed
 from pipelines.among import KEEP
 from pipelines.engine import Engine
 from pipelines.execute import Execution
@@ -144,23 +144,24 @@ def matched(chosen: Chosen, pack: TokenPack, tokens: int, *, seed: int) -> Chose
     lengths = pack.lengths_of(chosen.rows)
     if lengths.sum() <= tokens:
         return chosen
-    order = np.argsort(_chance(pack, chosen.rows, seed), kind="stable")
+    order = np.argsort(chances(pack, chosen.rows, seed, "ablation.random"), kind="stable")
     stays = np.zeros(len(order), bool)
     stays[order[np.cumsum(lengths[order]) <= tokens]] = True
     return Chosen(chosen.rows[stays], chosen.ordered, chosen.unknown)
 
 
-def _chance(pack: TokenPack, rows: Ints, seed: int) -> NDArray[np.uint64]:
+def chances(pack: TokenPack, rows: Ints, seed: int, kind: str) -> NDArray[np.uint64]:
     """One uniform number for each row, by its document: the copies of a document stay or go together."""
     halves = pack.doc_ids_of(rows).view(">u8").astype(np.uint64)
-    return mixed(seed, "ablation.random", halves[:, 0], halves[:, 1])
+    return mixed(seed, kind, halves[:, 0], halves[:, 1])
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Processor seconds of an arm's curation, cached or not: of measuring and judging, and of selecting and ordering.
 
-    Reading the inputs and making tokens is what every arm needs; it is not counted.
+    Reading the inputs, the text that leaves the run and its tokens are what every arm needs; they are not counted.
+    Neither is what fitting an artifact took (a scorer and its labels), which is done once for any number of documents.
     """
 
     curation: float
@@ -172,11 +173,11 @@ class Cost:
         return self.curation + self.selection
 
 
-def cost(plan: Plan, execution: Execution) -> Cost:
-    """What a plan's verdict, selection and order took, with all that they depend on."""
+def cost(plan: Plan, execution: Execution, base: Plan) -> Cost:
+    """What a plan's verdict, selection and order took, with all that they depend on and that other arms do not need."""
 
     def spent(*names: str) -> float:
         return float(sum(execution.results.total(name, execution.shards)["cpu_seconds"] for name in names))
 
     choices = [f"choice-{i}" for i in range(len(plan.policy.one_of))]
-    return Cost(spent(*needed(plan), *choices, VERDICT), spent(*(s.name for s in plan.choosers)))
+    return Cost(spent(*charged(plan, base), *choices, VERDICT), spent(*(s.name for s in plan.choosers)))

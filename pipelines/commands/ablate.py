@@ -9,6 +9,7 @@ from pipelines import api
 from pipelines.ablation.request import AblateRequest
 from pipelines.commands.shared import Address, AsJson, EngineChoice, EngineName, StorePath, Workers, interruptible, show
 from pipelines.run import Options
+from stages.errors import SpecError
 
 
 class Terms(StrEnum):
@@ -128,6 +129,8 @@ def _request(asked: dict[str, Any], own_arms: list[str]) -> AblateRequest:
 def _arm(text: str) -> dict[str, str]:
     """`NAME=RUN` or `NAME=SPEC.yaml` as an arm."""
     name, _, origin = text.partition("=")
+    if not origin:
+        raise SpecError(f"--arm {text!r} does not say what the arm is of; write NAME=RUN or NAME=SPEC.yaml", arm=name)
     return {"name": name, ("spec" if origin.endswith((".yaml", ".yml", ".json")) else "run"): origin}
 
 

@@ -153,6 +153,7 @@ def card(
     metrics: list[dict[str, Any]] = [_metric("vocabulary", made.vocabulary, "entries")]
     if documents:
         metrics.append(_metric("entries that the texts use", used, "entries"))
+    if tokens:
         metrics.append(_ratio("bytes per token", measured.all))
     groups, left = _groups(measured)
     metrics += [_ratio(f"bytes per token, {kind} {value}", sums) for kind, value, sums in groups]

@@ -19,6 +19,7 @@ from pipelines.report.ablation_tables import (
     cost,
     domains,
     endpoints,
+    on_terms,
     panel,
     probes,
     settings,
@@ -30,6 +31,7 @@ from pipelines.report.groups import groups
 from pipelines.report.page import TEMPLATES, environment, policy
 from pipelines.report.scale import digits, interval
 from pipelines.store import Store
+from trainer.evidence.verdict import more_tokens
 
 FILES = ("report.html", "report.json")
 
@@ -77,6 +79,7 @@ def render(result: Mapping[str, Any]) -> str:
             limits=ablation_limits.sentences(result),
             tables={
                 "comparisons": comparisons(result),
+                "on_terms": on_terms(result),
                 "attribution": attribution(result),
                 "stages": stages(result),
                 "domains": domains(result),
@@ -95,6 +98,7 @@ def render(result: Mapping[str, Any]) -> str:
             interval=interval,
             digits=digits,
             three=three,
+            more_tokens=more_tokens,
             written=written,
             groups=groups,
             curve_figure=curve_figure,

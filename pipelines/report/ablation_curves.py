@@ -55,7 +55,14 @@ def endpoints(result: Result) -> Curve | None:
             series.append(Series(name=arm, points=sorted(points)))
     if not series:
         return None
-    return Curve(title="Loss on the held-out panel", x="trained tokens", y="bits per byte", series=series, log_x=True)
+    return Curve(
+        title="Loss on the held-out panel",
+        x="trained tokens",
+        y="bits per byte",
+        series=series,
+        log_x=True,
+        counted=True,
+    )
 
 
 def multipliers(result: Result) -> Curve | None:
@@ -93,7 +100,9 @@ def training_losses(result: Result) -> Curve | None:
             series.append(Series(name=arm, points=points))
     if not series:
         return None
-    return Curve(title="Loss in training", x="trained tokens", y="nats per token", series=series, log_x=True)
+    return Curve(
+        title="Loss in training", x="trained tokens", y="nats per token", series=series, log_x=True, counted=True
+    )
 
 
 def _banded(curves_S: Sequence[Mapping[str, Any]]) -> list[Point]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipelines.quantities import count, magnitude, share
 from pipelines.report.axis import written
+from trainer.evidence.verdict import more_tokens
 
 Result = Mapping[str, Any]
 
@@ -24,7 +25,7 @@ _HIT = 0.01
 
 def warnings(result: Result) -> list[str]:
     """What is wrong or unusual with this one: read it before the verdict."""
-    sentences = [*_runs(result), *_rate(result), *_text(result), *_overlap(result)]
+    sentences = [*_runs(result), *_rate(result), *_control(result), *_text(result), *_overlap(result)]
     if result.get("stopped"):
         sentences.append(f"Stopped early: {result['stopped']}.".replace("..", "."))
     return sentences
@@ -62,6 +63,20 @@ def _rate(result: Result) -> list[str]:
     return [edge] if tried["edge"] else []
 
 
+def _control(result: Result) -> list[str]:
+    """Arms that beat the baseline, but not documents drawn at random: what they gain need not come from what was chosen."""
+    evidence = result["evidence"]
+    unproved = [
+        arm["name"]
+        for arm in evidence["arms"]
+        if arm["decided"] == "better" and arm["versus_control"] and arm["versus_control"]["decided"] != "better"
+    ]
+    if not unproved:
+        return []
+    said = f"better than {evidence['baseline']}, but not shown to be better than {evidence['control']}"
+    return [f"{', '.join(unproved)}: {said}, as many tokens drawn at random, which a filter must beat."]
+
+
 def _text(result: Result) -> list[str]:
     rewriting = [arm["name"] for arm in result["arms"] if arm["rewrites_text"]]
     found = []
@@ -94,10 +109,9 @@ def can(result: Result) -> list[str]:
     seeds = len(result["settings"]["seeds"])
     found = []
     odds = f"which {_plural(seeds, 'seed')} would find nine times out of ten under the noise that was measured"
-    if least is not None and least > _GROSS:
-        found.append(f"Gross differences alone: data worth {1 + least / 100:.2g} times the tokens, {odds}.")
-    elif least is not None:
-        found.append(f"Differences worth about {least:.2g} % of the tokens or more, {odds}.")
+    if least is not None:
+        what = "Gross differences alone: data worth" if least > _GROSS else "Data worth"
+        found.append(f"{what} {more_tokens(least)} or better, {odds}.")
     found.append("Which arm teaches a model of this size more about text like that of the panel, token for token.")
     if result["evidence"]["attribution"] is not None or result.get("stages") is not None:
         found.append("Which steps of the pipeline carry the difference, each against the same pipeline without it.")

@@ -88,8 +88,19 @@ def stages(result: Result) -> dict[str, Any] | None:
     return {**found, "rows": rows, "ruler": scale.ruler()}
 
 
-def domains(result: Result) -> list[Row]:
-    """For each domain of the panel the baseline's loss at the largest budget and every arm's difference from it."""
+def on_terms(result: Result) -> list[Row]:
+    """For each arm its difference in loss where tokens, raw documents or total compute are equal; none where only tokens are known."""
+    return [
+        {"name": arm["name"], "terms": arm["estimands"]}
+        for arm in result["evidence"]["arms"]
+        if any(term["delta"]["value"] is not None for term in arm["estimands"] if term["equal"] != "tokens")
+    ]
+
+
+def domains(result: Result) -> dict[str, Any]:
+    """For each domain of the panel the baseline's loss at the largest budget and every arm's difference from it, on one axis."""
+    deltas = [d["delta"] for arm in result["evidence"]["arms"] for d in arm["domains"]]
+    scale = Scale.of([estimate(delta) for delta in deltas], 0.0, logarithmic=False)
     largest = max((e["budget"] for e in result["endpoints"]), default=None)
     rows = []
     for part in result["settings"]["panel"]:
@@ -100,15 +111,21 @@ def domains(result: Result) -> list[Row]:
             if e["arm"] == result["baseline"] and e["budget"] == largest
         ]
         losses = [x for x in known if x is not None]
-        arms = [next((d for d in arm["domains"] if d["name"] == name), None) for arm in result["evidence"]["arms"]]
-        rows.append(
-            {
-                **part,
-                "baseline": sum(losses) / len(losses) if losses else None,
-                "arms": [None if d is None else {**d, "state": _apart(estimate(d["delta"]))} for d in arms],
-            }
-        )
-    return rows
+        arms = [_in_domain(arm, name, scale) for arm in result["evidence"]["arms"]]
+        mean = sum(losses) / len(losses) if losses else None
+        rows.append({**part, "baseline": mean, "arms": [one for one in arms if one is not None]})
+    return {"rows": rows, "ruler": scale.ruler()}
+
+
+def _in_domain(arm: Mapping[str, Any], domain: str, scale: Scale) -> Row | None:
+    """An arm's difference from the baseline in one domain; None where it has none."""
+    found = next((d for d in arm["domains"] if d["name"] == domain), None)
+    if found is None:
+        return None
+    delta, state = estimate(found["delta"]), _apart(estimate(found["delta"]))
+    mark = scale.mark(delta, f"{arm['name']}, {domain}, {_DRAWN['loss']}", state=state)
+    times = estimate(found["multiplier"])
+    return {**found, "arm": arm["name"], "delta": delta, "multiplier": times, "state": state, "mark": mark}
 
 
 def _apart(delta: Estimate) -> str:

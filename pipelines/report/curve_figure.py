@@ -1,11 +1,12 @@
 """Curves as a drawing: a line and a band for each series, or dots and whiskers beside the diagonal for reliability."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pipelines.quantities import value
+from pipelines.quantities import magnitude, value
 from pipelines.report.axis import Axis, written
 from pipelines.report.learned_card import Curve, Series
 from pipelines.report.svg import drawing, tag
@@ -16,7 +17,7 @@ Point = tuple[float, float | None, float | None, float | None]
 NARROW, WIDE = (332, 262), (490, 320)
 _LETTER = 6.6  # mean width of one in a label, in pixels
 _TOP, _FLOOR, _RIGHT = 26.0, 42.0, 12.0
-_COLOURS = 6
+_COLOURS = 8
 #: Numbers along an axis, about.
 _TICKS = 6
 #: More points than this are drawn without dots.
@@ -38,9 +39,14 @@ def curve_figure(curve: Curve, *, wide: bool) -> Markup:
     parts = _frame(curve, plot, width, height)
     for class_, one, points in series:
         parts.append(tag("g", *_drawn(one, points, plot, curve), class_=class_))
-    names = ", ".join(s.name for s in curve.series)
-    label = f"{curve.title}: {curve.y} over {curve.x}, {names}"
+    label = f"{curve.title}: {curve.y} over {curve.x}; {'; '.join(_told(s) for s in curve.series)}"
     return drawing(width, height, label, *parts, class_=f"curve {'wide' if wide else 'narrow'}")
+
+
+def _told(one: Series) -> str:
+    """A series in words: its name, and the values at its ends."""
+    known = [y for _, y, _, _ in sorted(one.points, key=lambda p: p[0]) if y is not None]
+    return f"{one.name}, {value(known[0])} to {value(known[-1])}" if known else f"{one.name}, unknown"
 
 
 def legend(curve: Curve) -> list[tuple[Markup, str]]:
@@ -99,10 +105,9 @@ def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Marku
         tag("text", written(t), x=x.start - 6, y=y.at(t) + 4, text_anchor="end", class_="tick") for t in y.ticks(_TICKS)
     ]
     parts.append(tag("line", x1=x.start, x2=x.end, y1=floor, y2=floor, class_="axis"))
-    for t in x.ticks(5):
+    for t, label, anchor in _along(x, width, magnitude if curve.counted else written):
         parts.append(tag("line", x1=x.at(t), x2=x.at(t), y1=floor, y2=floor + 4, class_="axis"))
-        anchor = "end" if x.at(t) > width - 2 * _RIGHT else "middle"
-        parts.append(tag("text", written(t), x=x.at(t), y=floor + 17, text_anchor=anchor, class_="tick"))
+        parts.append(tag("text", label, x=x.at(t), y=floor + 17, text_anchor=anchor, class_="tick"))
     letters = int(width / _LETTER)
     name = one_line(curve.y, letters - 14) + (" (log scale)" if y.logarithmic else "")
     parts.append(tag("text", name, x=0, y=12, class_="name"))
@@ -116,6 +121,21 @@ def _frame(curve: Curve, plot: _Plot, width: float, height: float) -> list[Marku
             ends = {"x1": x.at(low), "x2": x.at(high), "y1": y.at(low), "y2": y.at(high)}
             parts.append(tag("line", **ends, class_="ideal"))
     return parts
+
+
+def _along(x: Axis, width: float, write: Callable[[float], str]) -> list[tuple[float, str, str]]:
+    """Values along x, each with its number and where that is anchored; a number that would touch the one before is left out."""
+    shown, free = [], -math.inf
+    for t in x.ticks(5):
+        label, place = write(t), x.at(t)
+        half = _LETTER * len(label) / 2
+        anchor, left, right = "middle", place - half, place + half
+        if place > width - 2 * _RIGHT:
+            anchor, left, right = "end", place - 2 * half, place
+        if left >= free:
+            shown.append((t, label, anchor))
+            free = right + _LETTER
+    return shown
 
 
 def _drawn(one: Series, points: list[Point], plot: _Plot, curve: Curve) -> list[Markup]:

@@ -42,7 +42,8 @@ class Series(BaseModel):
 class Curve(BaseModel):
     """Lines over one x. On the diagonal of a reliability curve what is said is what happens.
 
-    `level` is a value of y that a line is drawn at; `log_x` and `log_y` ask for logarithmic axes.
+    `level` is a value of y that a line is drawn at; `log_x` and `log_y` ask for logarithmic axes;
+    where x is `counted` its numbers are written as 300 k and 1 M.
     """
 
     title: str = ""
@@ -53,6 +54,7 @@ class Curve(BaseModel):
     level: Number | None = None
     log_x: bool = False
     log_y: bool = False
+    counted: bool = False
     palette: list[str] = Field(
         default_factory=list
     )  # all series of the drawings beside it, where one has one colour on all

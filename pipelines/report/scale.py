@@ -13,6 +13,7 @@ from pipelines.report.svg import tag
 from pipelines.visible import visible
 
 _START, _END = 4.0, 96.0  # percent
+_EDGE = 5.0  # nearer to an end of the axis than this, numbers are written inwards
 _HEIGHT, _MIDDLE, _LETTERS = 24, 12, 16
 _BAR = 10
 _TICKS = 5
@@ -72,7 +73,9 @@ class Scale:
         parts = [tag("line", x1=f"{_START}%", x2=f"{_END}%", y1=1, y2=1, class_="axis")]
         for t in ticks:
             parts.append(self._line(t, 1, 5, "axis"))
-            parts.append(tag("text", written(t), x=self._at(t), y=_LETTERS + 2, text_anchor="middle", class_="tick"))
+            place = self.axis.at(t)
+            anchor = "start" if place < _START + _EDGE else "end" if place > _END - _EDGE else "middle"
+            parts.append(tag("text", written(t), x=_percent(place), y=_LETTERS + 2, text_anchor=anchor, class_="tick"))
         return tag("svg", *parts, class_="mark", width="100%", height=_HEIGHT, aria_hidden="true")
 
     def _end(self, bound: float | None, place: float, arrow: str, anchor: str) -> Markup:
@@ -101,7 +104,7 @@ def digits(one: Estimate, *, signed: bool = False) -> str:
     if number is None:
         return "–"
     places = _places(one)
-    return value(float(f"{number:.3g}")) if places is None else f"{number:{'+' if signed else ''}.{places}f}"
+    return value(float(f"{number:.3g}")) if places is None else _fixed(number, places, "+" if signed else "")
 
 
 def interval(one: Estimate | None) -> str:
@@ -110,13 +113,19 @@ def interval(one: Estimate | None) -> str:
     places = None if one is None else _places(one)
 
     def bound(number: float) -> str:
-        return value(number) if places is None else f"{number:.{places}f}"
+        return value(number) if places is None else _fixed(number, places)
 
     if low is not None and high is not None:
         return f"{bound(low)} to {bound(high)}"
     if low is not None:
         return f"at least {bound(low)}"
     return "not bounded" if high is None else f"at most {bound(high)}"
+
+
+def _fixed(number: float, places: int, sign: str = "") -> str:
+    """With so many decimals; what is 0 with them has no sign."""
+    text = f"{number:{sign}.{places}f}"
+    return text if float(text) else text.lstrip("+-")
 
 
 def _places(one: Estimate) -> int | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,7 @@ def render(found: dict[str, Any]) -> str:
             fits=[(one, curves(found, one)) for one in fits],
             headline=headline(found),
             answers=answers(found),
+            command=command(found),
             digits=digits,
             interval=interval,
             style=Markup(style),  # noqa: S704 - our own file
@@ -82,6 +84,19 @@ def headline(found: dict[str, Any]) -> str:
         return f"{answer[0].upper()}{answer[1:]}."
     a = found["exponents"]["parameters"]
     return f"The best model grows as compute to the {estimate(a)}, and loss ends at {estimate(found['E'])}."
+
+
+def command(found: dict[str, Any]) -> str:
+    """What gives the same numbers again."""
+    asked = found["asked"]
+    parts = ["tamis", "scaling", "fit", "FILE.csv", "--seed", found["seed"], "--bootstrap", found["fit"]["resamples"]]
+    if asked["budgets"]:
+        parts += ["--budget", *(f"{budget:.15g}" for budget in asked["budgets"])]
+    if asked["unique_tokens"]:
+        parts += ["--unique-tokens", f"{asked['unique_tokens']:.15g}"]
+    if found["quality"]:
+        parts += ["--baseline", found["quality"]["baseline"]]
+    return shlex.join(map(str, parts))
 
 
 def answers(found: dict[str, Any]) -> dict[str, Any] | None:
@@ -151,7 +166,13 @@ def _by_tokens(points: Sequence[dict[str, Any]], one: dict[str, Any]) -> Curve:
         dots = [(p["tokens"], p["loss"], None, None) for p in own]
         series.append(Series(name=f"{quantities.magnitude(size)} parameters", points=dots, through=line or None))
     return Curve(
-        title="Loss against tokens: runs, and the law", x="tokens", y="loss", series=series, log_x=True, log_y=True
+        title="Loss against tokens: runs, and the law",
+        x="tokens",
+        y="loss",
+        series=series,
+        log_x=True,
+        log_y=True,
+        counted=True,
     )
 
 
@@ -188,6 +209,7 @@ def _errors(points: Sequence[dict[str, Any]]) -> Curve:
         y="predicted over observed loss, %",
         series=[Series(name="runs", points=dots, through=[])],
         log_x=True,
+        counted=True,
         level=0.0,
     )
 

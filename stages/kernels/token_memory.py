@@ -2,7 +2,8 @@
 
 A byte-level tokenizer cuts texts by GPT-2's pattern, in which white space goes before the word: between a character that
 is no white space and ASCII white space there is always a cut, and what comes after it does not look back. So a text's
-tokens are those of its pieces.
+tokens are those of its pieces. Where no white space comes for long (Chinese, base64) a piece ends between two characters
+of different kinds, of those that are surely letters, digits or signs.
 """
 
 # numba infers the types of its integers and tuples, which mypy takes for Python's
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.kernels.byte_pairs import DIGIT, LETTER, ODD, SIGN
 from stages.kernels.peek import copy, inner, kernel, u8
 from stages.kernels.utf8 import span_hash
 
@@ -36,9 +38,42 @@ def _ends_word(data: int, begin: int, i: int) -> bool:
     return not doubt
 
 
+@inner()
+def _ascii_kind(b: int) -> int:
+    if b <= 0x20 or b >= 0x7F:
+        return ODD
+    if 0x30 <= b <= 0x39:
+        return DIGIT
+    return LETTER if 0x41 <= (b & 0xDF) <= 0x5A else SIGN
+
+
+@inner()
+def _between_words(data: int, begin: int, i: int, stop: int) -> bool:
+    """Whether a word surely ends before byte `i` and another begins there; False if in doubt."""
+    a, b = u8(data, i - 1), u8(data, i)
+    left, right = _ascii_kind(a), _ascii_kind(b)
+    if a >= 0x80 and i - begin >= 3:  # 、 。 ，
+        first, second = u8(data, i - 3), u8(data, i - 2)
+        if (first == 0xE3 and second == 0x80 and (a == 0x81 or a == 0x82)) or (  # noqa: PLR1714 - as above
+            first == 0xEF and second == 0xBC and a == 0x8C
+        ):
+            left = SIGN
+    ideograph = 0xE5 <= b <= 0xE8  # of U+5000 to U+8FFF
+    hiragana = b == 0xE3 and i + 2 < stop and u8(data, i + 1) == 0x81 and u8(data, i + 2) > 0x80
+    if ideograph or hiragana:
+        right = LETTER
+    contraction = a == 39 and right == LETTER  # 's and its like are words
+    return min(left, right) > ODD and left != right and not contraction
+
+
 @kernel()
-def pieces(data: Any, offsets: Any, document: int, at: int, most: int) -> tuple[Any, Any, Any, Any, int, int]:
-    """Up to `most` pieces from byte `at` of a document on: hash, begin, end and document of each; where the next begins."""
+def pieces(
+    data: Any, offsets: Any, document: int, at: int, most: int, long: int
+) -> tuple[Any, Any, Any, Any, int, int]:
+    """Up to `most` pieces from byte `at` of a document on: hash, begin, end and document of each; where the next begins.
+
+    A piece of more than `long` bytes ends between words as soon as it surely can.
+    """
     address = data.ctypes.data
     documents = offsets.shape[0] - 1
     hashes, begins = np.empty(most, np.uint64), np.empty(most, np.int64)
@@ -50,7 +85,10 @@ def pieces(data: Any, offsets: Any, document: int, at: int, most: int) -> tuple[
         while i < stop and n < most:
             begin = i
             i += 1
-            while i < stop and not (_is_space(u8(address, i)) and _ends_word(address, begin, i)):
+            while i < stop and not (
+                (_is_space(u8(address, i)) and _ends_word(address, begin, i))
+                or (i - begin > long and _between_words(address, begin, i, stop))
+            ):
                 i += 1
             hashes[n], begins[n], ends[n], owners[n] = span_hash(address, begin, i), begin, i, document
             n += 1

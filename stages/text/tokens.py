@@ -22,8 +22,8 @@ class Tokens(RowStage):
 
     Words of plain ASCII are merged by a kernel, and what stood between spaces before is looked up, where the tokenizer cuts
     texts by GPT-2's pattern and nothing else; the library `tokenizers` is asked for the rest, and for every text of other
-    tokenizers. Ids are the library's in any case. Memory: about 100 MB and seven times the batch; with other tokenizers
-    some 150 times the longest document.
+    tokenizers. Ids are the library's in any case. Memory: about 150 MB and seven times the batch, and some 200 times the
+    longest word that is not ASCII; with other tokenizers some 200 times the longest document.
 
     Raises:
         SpecError: there is no such artifact of kind `tokenizer`, or the library `tokenizers` is missing.

@@ -30,6 +30,7 @@ from trainer.evidence.study import study
 FIXTURE = Path(__file__).parents[2] / "../shared/data/fixtures/dclm_evals.jsonl"
 RESAMPLES = 1000
 CURVE = [(0.0013, 3), (0.0021, 3), (0.0021, 5)]
+DESIGNS = [(0.0013, 3, 2), (0.0021, 3, 2), (0.0021, 3, 3), (0.0021, 5, 2)]
 
 
 def figure(what: str, ours: float, unit: str, bar: str | None = None, holds: bool | None = None) -> None:
@@ -67,7 +68,7 @@ def true_difference(losses: Losses) -> float:
 
 def coverage(replays: int) -> None:
     panels = {
-        "documents matter": NoiseModel(fixed_panel=False),
+        "documents matter": NoiseModel(affinity_sd=0.02, fixed_panel=False),
         "seeds alone": NoiseModel(affinity_sd=0.001, run_sd=0.001, fixed_panel=False),
     }
     for kind, base in panels.items():
@@ -82,15 +83,16 @@ def coverage(replays: int) -> None:
 
 
 def same_arms(replays: int) -> None:
-    for sd, seeds in CURVE:
+    for sd, seeds, arms in DESIGNS:
         for correlation in (0.0, 0.5):
-            design, model = Design(seeds=seeds), NoiseModel(seed_sd=sd, correlation=correlation)
-            name = f"sd {sd}, {seeds} seeds, correlation {correlation}"
+            design, model = Design(arms=arms, seeds=seeds), NoiseModel(seed_sd=sd, correlation=correlation)
+            name = f"sd {sd}, {arms} arms, {seeds} seeds, correlation {correlation}"
             same = replay_same(design, model, multiplier=1.0, seed=1, replays=replays)
             bar = int(0.08 * replays)
             figure(f"A/A declared different of {replays}: {name}", same, "replays", f"<= {bar}", same <= bar)
             found = replay_same(design, model, multiplier=1.05, seed=2, replays=replays) * 100 / replays
-            enough = sd < 0.002 or seeds > 3
+            # Two arms and three seeds have no test that finds nine in ten at this sd (see `same_arms.py`).
+            enough = (sd, seeds, arms) != (0.0021, 3, 2)
             figure(f"5 % tokens found: {name}", found, "%", *((">= 90 %", found >= 90) if enough else ()))
 
 

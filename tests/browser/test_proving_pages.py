@@ -50,7 +50,7 @@ def address(request, tmp_path_factory):
     made = {
         "ablation": lambda: ablation.render(result({**ARMS, **STEPS})),
         "small ablation": lambda: ablation.render(
-            result({"unfiltered": 1.0, "curated": 1.1}, seeds=2, budgets=(3 * 10**5, 6 * 10**5))
+            result({"unfiltered": 1.0, "curated": 1.1}, seeds=2, budgets=(250_000, 10**6))
         ),
         "law": lambda: scaling.render(law()),
     }
@@ -93,3 +93,14 @@ def test_paper_shows_what_was_folded_away(opened):
     folded = page.locator("details > :last-child").all()
     page.emulate_media(media="print")
     assert [f.bounding_box()["height"] > 0 for f in folded] == [True] * len(folded)
+
+
+def test_paper_is_light_and_wide_whatever_the_screen_is(opened):
+    page, _ = opened(680, "dark")
+    ink = "getComputedStyle(document.documentElement).getPropertyValue('--kept-ink')"
+    assert page.evaluate(ink) == "#58c9b5"
+    page.emulate_media(media="print")
+    assert page.evaluate(ink) == "#086054"
+    assert page.locator(".curve.wide").first.is_visible()
+    assert not page.locator(".curve.narrow").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 680

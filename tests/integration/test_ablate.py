@@ -77,6 +77,21 @@ def test_arms_are_views_of_one_token_column(mill, done):
     assert set(random.rows) < set(everything.rows)
 
 
+def test_an_order_on_a_small_budget_is_read_to_its_end(mill, done):
+    keys = done["keys"]["views"]["curated"]
+    folder = Path(mill["store"]) / "views" / keys["pack"]
+    whole = View.load(folder / f"{keys['view']}.view").rows
+    parts = [v.rows for v in map(View.load, folder.glob("*.view")) if v.ordered and len(v.rows) < len(whole)]
+    place = {int(row): n for n, row in enumerate(whole)}
+
+    assert len(parts) == 6  # two seeds, three budgets
+    for rows in parts:
+        places = [place[int(row)] for row in rows]
+
+        assert places == sorted(places)
+        assert places[-1] > 0.75 * len(whole)
+
+
 def test_a_finished_ablation_is_found_and_trains_nothing(mill, done):
     before = records(mill)
 
@@ -136,6 +151,29 @@ def test_a_budget_beyond_an_arm_is_refused_where_repeats_are_not_allowed(mill):
         SpecError, match=r"the arm '\w+' has [\d,]+ tokens, and its largest budget of [\d,]+ would take"
     ):
         ablated(mill, exhausted="refuse", budgets=[1200, 10**6])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"exhausted": "refuse", "budgets": [1500, 10**6]}, r"its largest budget of [\d,]+ would take"),
+        ({"budgets": [1500, 1501]}, "come to the same number of steps"),
+        ({"ladder": True, "parameters": "12k"}, r"the ladder has a model of 0\.25 times the parameters: no model has"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_bracket_is(mill, fields, said):
+    before = records(mill)
+
+    with pytest.raises(SpecError, match=said):
+        ablated(mill, **{"arms": ["unfiltered", "curated"], "budgets": [1500], "learning_rate": None, **fields})
+
+    assert records(mill) == before
+
+
+def test_a_finished_ablation_of_another_version_is_made_again(mill, done, monkeypatch):
+    monkeypatch.setattr("pipelines.ablation.training.FORMAT", 0)
+
+    assert ablated(mill, arms=["unfiltered", "curated", "random", "unordered"])["ablation"] != done["ablation"]
 
 
 def test_a_run_without_tokens_needs_a_tokenizer(mill):

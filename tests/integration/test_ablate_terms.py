@@ -1,6 +1,7 @@
 """Ablations on other terms: schedules, equal pool and compute, looks, probes, shares of stages, other runs, divergence."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,14 @@ def test_budgets_may_be_trained_under_other_schedules(mill, schedule):
 
     assert found["settings"]["training"]["schedule"] == schedule
     assert all(e["diverged"] is None and e["bits_per_byte"] < 8 for e in found["endpoints"])
+
+
+def test_a_constant_rate_ends_in_averaged_weights(mill):
+    before = set(Path(mill["store"]).glob("trained/*/record.json"))
+    ablated(mill, **SMALL, schedule="constant", seed=7)
+    new = set(Path(mill["store"]).glob("trained/*/record.json")) - before
+
+    assert [json.loads(path.read_text())["outcome"]["averaged"] for path in new] == [True, True]
 
 
 def test_an_equal_pool_trains_an_arm_on_its_share_of_the_budget(mill):
@@ -100,12 +109,19 @@ def test_another_spec_may_be_an_arm(mill, tmp_path):
 
 
 def test_a_run_that_diverges_is_told_and_proves_nothing(mill):
-    found = ablated(mill, **SMALL, learning_rate=1e30)
+    found = ablated(mill, **{**SMALL, "budgets": [1200, 2400]}, learning_rate=1e30)
 
+    assert len(found["endpoints"]) == 4
     assert all(e["diverged"] for e in found["endpoints"])
     assert all(e["bits_per_byte"] is None for e in found["endpoints"])
     assert found["evidence"]["arms"][0]["decided"] is None
     assert found["endpoints"][0]["diverged"] in api.report(found["ablation"], store=mill["store"])[0]
+
+
+def test_larger_budgets_of_a_trunk_that_diverged_are_told_as_well(mill):
+    found = ablated(mill, **{**SMALL, "budgets": [1200, 2400, 4800]}, learning_rate=2e30)
+
+    assert [e["diverged"] is not None for e in found["endpoints"]] == [True] * 6
 
 
 def test_a_bracket_in_which_everything_diverges_stops_with_a_sentence(mill):
@@ -135,3 +151,10 @@ def test_the_section_of_a_spec_trains_after_the_run_and_changes_no_run(mill):
 
     assert done["run"] == mill["run"]
     assert [name.startswith("mill-after-") for name in done["ablations"]] == [True]
+
+
+def test_an_arm_without_an_origin_is_refused_on_the_command_line(tamis):
+    refused = tamis("ablate", "mill", "--panel", "held-out.jsonl", "--arm", "mine")
+
+    assert refused.returncode == 2
+    assert "--arm 'mine' does not say what the arm is of; write NAME=RUN or NAME=SPEC.yaml" in refused.stderr

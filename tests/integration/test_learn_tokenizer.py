@@ -126,6 +126,20 @@ def test_a_tokenizer_of_a_file_is_kept_with_what_it_does_to_texts(texts: str, st
     assert bare.card["warnings"] == ["it was measured on no text; name some with --text"]
 
 
+def test_a_tokenizer_that_makes_nothing_of_the_texts_is_kept_with_a_warning(
+    write_jsonl: Any, store: Store, tmp_path: Path
+) -> None:
+    theirs = Tokenizer(models.BPE({"a": 0, "</s>": 1}, []))
+    theirs.add_special_tokens(["</s>"])
+    theirs.save(str(tmp_path / "theirs.json"))
+    texts = str(write_jsonl("other.jsonl", [{"text": "粉"}]))
+
+    found = learn_tokenizer("theirs", Learning([texts], file=tmp_path / "theirs.json"), store=store, options=LOCAL)
+
+    assert figures(dict(found.card)) == {"vocabulary": 2, "entries that the texts use": 0}
+    assert found.card["warnings"][0].startswith("1 of 1 texts are not decoded to themselves")
+
+
 def test_few_texts_give_a_warning(write_jsonl: Any, store: Store) -> None:
     found = learned(store, "few", str(write_jsonl("few.jsonl", [{"text": "aa aa"}])))
 

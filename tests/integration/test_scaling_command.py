@@ -78,6 +78,7 @@ def test_a_file_with_arms_is_told_to_people_and_drawn(tmp_path):
     assert any(line.startswith("against unfiltered, curated moves ") for line in lines)
     assert lines[-1] == str(page)
     html = page.read_text("utf-8")
+    assert "tamis scaling fit FILE.csv --seed 0 --bootstrap 60 --budget 1e+18 2e+19 --baseline unfiltered<" in html
     assert "Does quality move the exponent or the offset?" in html
     assert "<script" not in html
     assert html.count("<figure>") == 6

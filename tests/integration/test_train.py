@@ -297,9 +297,29 @@ def test_a_diverged_run_ends_is_reported_and_stays_ended(tmp_path):
         "try a lower learning rate"
     )
     assert train(job, build=faulty(set())) == outcome
-    branch = make_job(tmp_path, "branch", guards={"most_skipped": 2}, begin_from=outcome.checkpoint)
-    with pytest.raises(SpecError, match="is the end of a run that diverged, so no branch can begin there"):
-        train(branch, build=faulty(set()))
+
+
+def test_a_branch_of_a_run_that_diverged_has_diverged_too_as_it_would_have_on_its_own(tmp_path):
+    guards, longer = {"most_skipped": 2}, {"schedule": {"steps": 50, "warmup_steps": 4}}
+    outcome = train(make_job(tmp_path, guards=guards, **longer), build=faulty(set(range(6, 24))))
+    undisturbed = train(make_job(tmp_path, "undisturbed", guards=guards), build=faulty(set(range(6, 24))))
+    job = make_job(tmp_path, "branch", guards=guards, begin_from=outcome.checkpoint)
+    branch = train(job, build=faulty(set()))
+    assert (branch.diverged, branch.steps) == (undisturbed.diverged, 9)
+    assert result(branch) == result(undisturbed)
+    assert train(job, build=faulty(set())) == branch
+
+
+def test_a_branch_of_a_trunk_that_has_done_all_its_steps_has_a_checkpoint_of_its_own(tmp_path):
+    trunk = train(make_job(tmp_path, "trunk", schedule={"steps": 100, "warmup_steps": 4}, stop_after=20))
+    short = {"steps": 20, "warmup_steps": 4}
+    undisturbed = train(make_job(tmp_path, "undisturbed", schedule=short))
+    job = make_job(tmp_path, "branch", schedule=short, begin_from=trunk.checkpoint)
+    branch = train(job)
+    assert Path(branch.checkpoint).parent == tmp_path / "branch"
+    assert result(branch) == result(undisturbed)
+    assert branch.seconds == branch.inherited_seconds
+    assert train(job) == branch
 
 
 def test_a_learning_rate_that_is_far_too_high_is_reported_as_divergence(tmp_path):

@@ -85,14 +85,41 @@ def test_one_process_goes_on_where_two_stopped_and_the_other_way_round(tmp_path)
     assert_same(train_in_world(make_job(tmp_path, "many", optimizer=LINEAR), 4), expected, tmp_path)
 
 
-def torchrun(job, size):
+SHARDED = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from training_runs import SETTINGS
+from trainer.distributed import collected, joined, spread
+with joined() as world:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5))
+    expected = model[0].weight.detach().clone()
+    spread(model, [], SETTINGS.model_copy(update={"parallel": "fsdp"}), world)
+    assert model[0].weight.to_local().numel() < expected.numel()
+    found = collected(model[0].weight)
+    assert torch.equal(found, expected) if world.rank == 0 else found.numel() == 0
+    (Path(sys.argv[1]) / f"{world.rank}.done").touch()
+"""
+
+
+def test_shards_are_collected_by_the_first_process_alone(tmp_path):
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    done = torchrun(2, tmp_path / "sharded.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.done")) == ["0.done", "1.done"]
+
+
+def torchrun(size, *what):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests/integration")])
     return subprocess.run(
-        [*command, "-m", "trainer.train", str(job)],
+        [*command, *map(str, what)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths},
         check=False,
         timeout=240,
     )
@@ -102,6 +129,6 @@ def test_torchrun_trains_a_job_from_a_file(tmp_path):
     expected = train(make_job(tmp_path, "one", optimizer=LINEAR))
     job = make_job(tmp_path, "many", optimizer=LINEAR)
     (tmp_path / "job.json").write_text(job.model_dump_json())
-    done = torchrun(tmp_path / "job.json", 2)
+    done = torchrun(2, "-m", "trainer.train", tmp_path / "job.json")
     assert done.returncode == 0, done.stderr
     assert_same(Outcome.model_validate(json.loads(done.stdout)), expected, tmp_path)

@@ -93,7 +93,7 @@ def permutation(seed: int, kind: str, size: int) -> list[int]:
     for x in range(size):
         while True:
             low, high = bits // 2, bits - bits // 2
-            for number in range(4):
+            for number in range(4 if bits > 6 else 16):
                 left, right = x >> low, x % (1 << low)
                 left ^= _split_mix(_split_mix(right ^ key) ^ number) % (1 << high)
                 x, low, high = right << high | left, high, low  # noqa: PLW2901 - walks until it is inside

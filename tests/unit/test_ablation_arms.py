@@ -71,6 +71,12 @@ def test_again_is_the_baseline_under_other_seeds():
     assert (again.name, again.raw, again.again) == ("again", RAW, True)
 
 
+def test_again_of_an_arm_of_its_own_is_that_arm():
+    (own, again) = expand(request({"name": "calm", "set": {"order": None}}, "again"), RAW)
+
+    assert (again.raw, again.run, again.again) == (own.raw, None, True)
+
+
 def test_shapley_trains_the_subsets_that_it_is_given_but_for_the_empty_and_the_whole():
     subsets = [frozenset(), frozenset({"select"}), frozenset({"select", "too-short"}), frozenset(parts(RAW))]
     found = expand(request("unfiltered", "curated", "shapley"), RAW, subsets)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import api
 from pipelines.ablation.request import AblateRequest, number, request_of, sections
 from stages.errors import SpecError
 
@@ -47,6 +48,20 @@ def test_what_is_left_out_has_the_published_defaults():
         ({"budgets": "4M,2M"}, "the budgets [4000000, 2000000] do not rise; write each once, the smallest first"),
         ({"tokenizer": "bpe"}, "the tokenizer is 'bpe'; write artifact:NAME (fit one with: tamis learn tokenizer)"),
         ({"bracket": [1, -1]}, "the bracket has a factor that is not above 0; write factors such as [0.5, 1, 2]"),
+        ({"bracket": []}, "the bracket is empty; write factors such as [0.5, 1, 2]"),
+        ({"budgets": "1e400"}, "'1e400' is more than anybody trains; write a number up to 1e+18"),
+        (
+            {"arms": ["unfiltered", "leave-one-out"], "baseline": "leave-one-out"},
+            "the baseline cannot be 'leave-one-out', which stands for several arms; name a single arm such as 'curated'",
+        ),
+        (
+            {"arms": ["again"], "baseline": "again"},
+            "the baseline cannot be 'again', which is another arm once more; name a single arm such as 'curated'",
+        ),
+        (
+            {"name": "../a"},
+            "an ablation cannot be called '../a'; write letters, digits, '.', '_', '@', '+' and '-'",
+        ),
         ({"parameters": "many"}, "'many' is no number; write one such as 1800000, 1.8M or 4e6"),
         (
             {"arms": ["unfiltered", {"name": "x"}]},
@@ -80,6 +95,16 @@ def test_an_entry_with_several_schedules_is_an_ablation_for_each():
     found = sections({**PANEL, "name": "both", "schedule": ["wsd", "cosine"]}, Path("/specs"))
 
     assert [(r.name, r.schedule) for r in found] == [("both-wsd", "wsd"), ("both-cosine", "cosine")]
+
+
+def test_python_asks_for_one_schedule_at_a_time():
+    with pytest.raises(SpecError, match="several schedules are 2 ablations; ask for one schedule at a time"):
+        api.ablate_request({**PANEL, "schedule": ["wsd", "cosine"]})
+
+
+def test_no_schedule_at_all_is_refused_and_not_skipped():
+    with pytest.raises(SpecError, match="schedule"):
+        sections({**PANEL, "schedule": []}, Path("/specs"))
 
 
 def test_two_ablations_of_one_spec_need_two_names():

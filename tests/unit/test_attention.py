@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.attention import Documents, alibi_slopes, attend, choose
+from trainer.exactness import exact
 
 CPU = ("documents", "dense")
 CUTS = [[0, 5, 6, 17], [0], [0, 1, 2, 3, 23]]  # where documents begin in three sequences of 24 tokens
@@ -132,10 +133,42 @@ def test_slopes_are_those_of_the_alibi_paper():
 
 def test_the_backend_follows_device_and_dtype():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert [choose(cpu, dtype, alibi=False) for dtype in (torch.float32, torch.bfloat16)] == ["documents"] * 2
-    assert choose(gpu, torch.bfloat16, alibi=False) == "varlen"
-    assert choose(gpu, torch.bfloat16, alibi=True) == "flex"
-    assert choose(gpu, torch.float32, alibi=False) == "flex"
+    assert [choose(cpu, dtype, width=64, alibi=False) for dtype in (torch.float32, torch.bfloat16)] == ["documents"] * 2
+    assert choose(gpu, torch.bfloat16, width=64, alibi=False) == "varlen"
+    assert choose(gpu, torch.bfloat16, width=64, alibi=True) == "flex"
+    assert choose(gpu, torch.float32, width=64, alibi=False) == "flex"
+
+
+@pytest.mark.parametrize(
+    ("width", "halves", "others"),
+    [
+        (8, "varlen", "documents"),
+        (12, "documents", "documents"),
+        (16, "varlen", "flex"),
+        (20, "flex", "flex"),
+        (256, "varlen", "flex"),
+        (264, "documents", "documents"),
+    ],
+)
+def test_heads_that_a_gpus_kernels_do_not_have_go_to_others(width, halves, others):
+    gpu = torch.device("cuda")
+    assert choose(gpu, torch.bfloat16, width=width, alibi=False) == halves
+    assert choose(gpu, torch.bfloat16, width=width, alibi=True) == others
+    assert choose(gpu, torch.float32, width=width, alibi=False) == others
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [4, 8, 12, 20, 264])
+def test_on_a_gpu_heads_of_any_width_give_the_softmax_written_out(width, dtype):
+    starts = starts_of(CUTS, 24)
+    made = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(3, 4, 24, width, generator=made).to(dtype) for _ in range(3)]
+
+    found = attend(*(x.cuda() for x in inputs), Documents.of(starts.cuda()))
+
+    expected = oracle(*(x.double() for x in inputs), starts)
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=0.02, atol=0.02)
 
 
 def test_what_a_backend_cannot_do_is_refused():
@@ -185,3 +218,19 @@ def test_on_a_gpu_a_changed_document_changes_no_bit_of_another(backend):
     ]
     before, after = (x.cpu().transpose(1, 2)[~inside] for x in results)
     assert torch.equal(before, after)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["flex", "varlen"])
+def test_on_a_gpu_training_repeats_every_bit_of_the_gradients_of_long_documents(backend):
+    made = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(2, 4, 2048, 64, generator=made).bfloat16().cuda().requires_grad_() for _ in range(3)]
+    documents = Documents.of(torch.zeros(2, 2048, dtype=torch.int32, device="cuda"))
+
+    with exact(torch.device("cuda", 0)):
+        first, *others = (
+            torch.autograd.grad(attend(*inputs, documents, backend=backend).square().sum(), inputs) for _ in range(5)
+        )
+
+    for again in others:
+        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))

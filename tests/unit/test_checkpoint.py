@@ -3,13 +3,15 @@
 import json
 import os
 import resource
+import signal
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from stages.errors import StorageError
-from trainer.checkpoint import listed, newest, owned, prune, read, write
+from trainer.checkpoint import discard, listed, newest, owned, prune, read, write
 
 FILES = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "history": {"losses_S": torch.ones(2, dtype=torch.float64)}}
 
@@ -91,19 +93,29 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path):
         newest(tmp_path)
 
 
-def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
-    with pytest.raises(
-        StorageError, match=r"is no checkpoint: it has no record.json; give a folder like step-00001000"
-    ):
-        read(tmp_path)
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(
+            StorageError, match=r"is no checkpoint: it has no record.json; give a folder like step-00001000"
+        ):
+            read(path)
 
 
-def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
+def test_a_checkpoint_of_a_later_format_is_refused_and_stays_where_it_is(tmp_path):
     folder = write(tmp_path, 1, FILES, {})
     record = json.loads((folder / "record.json").read_text())
     (folder / "record.json").write_text(json.dumps({**record, "format": 2}))
-    with pytest.raises(StorageError, match="is a checkpoint of format 2, and only 1 is known"):
-        read(folder)
+    for asked in (lambda: read(folder), lambda: newest(tmp_path)):
+        with pytest.raises(StorageError, match="is a checkpoint of format 2, and only 1 is known; use the version"):
+            asked()
+    assert names(tmp_path) == ["step-00000001"]
+
+
+def test_a_record_that_may_not_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "record.json").mkdir()
+    with pytest.raises(StorageError, match=r"cannot read '.*record.json': Is a directory; check the disk"):
+        read(tmp_path)
 
 
 def test_the_last_two_checkpoints_and_those_to_keep_stay(tmp_path):
@@ -166,6 +178,34 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path):
         pass
     with owned(tmp_path / "run"):
         pass
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trainer.checkpoint import discard
+removals = []
+def hook(event, _):
+    if event == "os.remove":
+        removals.append(event)
+        if len(removals) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+discard(Path(sys.argv[1]))
+"""
+
+
+def test_a_run_whose_deletion_was_killed_is_gone_and_what_is_left_goes_with_the_next(tmp_path):
+    for name in ("short", "long"):
+        write(tmp_path / name, 1, FILES, {})
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "short"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert newest(tmp_path / "short") == (None, [])
+    assert len(names(tmp_path)) == 2
+
+    discard(tmp_path / "long")
+    discard(tmp_path / "long")
+    assert names(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path):

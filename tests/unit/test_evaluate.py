@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from stages.errors import SpecError
+from trainer.adapters import LoraSettings
 from trainer.evaluate import Scorer, bits_per_byte, domain_bits_per_byte, evaluate, summed
+from trainer.hugging_face import HuggingFace
+from trainer.lora import adapt
 from trainer.model import Decoder, initialize
 from trainer.panel import Panel
 from trainer.settings import ModelSettings
@@ -23,6 +27,22 @@ def decoder(**changes):
         for parameter in model.parameters():
             parameter.mul_(3)  # so that losses differ
     return model
+
+
+def llama(vocabulary=VOCABULARY):
+    torch.manual_seed(2)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.3,  # so that losses differ
+        attn_implementation="sdpa",
+    )
+    return HuggingFace(LlamaForCausalLM(config).eval())
 
 
 def panel(lengths=LENGTHS, **changes):
@@ -79,6 +99,32 @@ def test_losses_are_bit_equal_however_documents_are_packed_and_batched(positions
 
     for batch in (1, 2, 5, 64):
         assert np.array_equal(evaluate(model, found, batch_sequences=batch), alone)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_model_of_transformers_and_adapters_on_it_are_evaluated_by_the_same_rule(adapted):
+    model, found = llama(), panel()
+    if adapted:
+        model = adapt(model, LoraSettings(rank=2), seed=1).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.01 if parameter.requires_grad else 0.0)
+
+    nats_D = evaluate(model, found)
+
+    np.testing.assert_allclose(nats_D, one_by_one(model, found), rtol=1e-5)
+    for batch in (1, 5, 64):
+        assert np.array_equal(evaluate(model, found, batch_sequences=batch), nats_D)
+
+
+def test_a_model_with_more_entries_than_its_tokenizer_is_evaluated_where_that_is_named():
+    model, found = llama(VOCABULARY + 8), panel()
+
+    nats_D = evaluate(model, found, tokenizer="bpe-1")
+
+    np.testing.assert_allclose(nats_D, one_by_one(model, found), rtol=1e-5)
+    with pytest.raises(SpecError, match="or name that where the model only has entries to spare"):
+        evaluate(model, found)
 
 
 def test_a_documents_loss_does_not_depend_on_the_other_documents():

@@ -60,22 +60,22 @@ def test_the_spread_of_resampled_documents_is_that_of_a_ratio_of_sums() -> None:
 
 @pytest.mark.parametrize(
     ("arms", "seeds", "paired", "degrees"),
-    [(2, 3, False, 4), (2, 5, True, 4), (3, 3, True, 4), (3, 2, False, 3), (2, 2, False, 2), (5, 3, True, 8)],
+    [(2, 3, False, 4), (2, 5, False, 8), (3, 3, False, 6), (2, 2, False, 2), (2, 7, True, 6), (4, 3, True, 6)],
 )
-def test_pairing_is_used_where_it_leaves_four_degrees_of_freedom(arms, seeds, paired, degrees) -> None:
+def test_pairing_is_used_where_it_leaves_six_degrees_of_freedom(arms, seeds, paired, degrees) -> None:
     losses = simulate({f"arm {k}": 1.0 for k in range(arms)}, seed=3, seeds=seeds)
     noise = seed_noise(losses.bits_per_byte(), pair(losses, "arm 1", "arm 0"))
 
     assert (noise.shared_SB is not None, noise.degrees) == (paired, degrees)
 
 
-@pytest.mark.parametrize(("seeds", "arms"), [(2, 2), (3, 2), (5, 2), (4, 4)])
+@pytest.mark.parametrize(("seeds", "arms"), [(2, 2), (3, 2), (5, 2), (3, 3), (4, 4)])
 def test_seeds_alone_give_the_interval_of_student_s_t(seeds: int, arms: int) -> None:
     losses = simulate({f"arm {k}": 1.0 for k in range(arms)}, seed=5, seeds=seeds)
     x_AS = losses.bits_per_byte()[:, :, -1]
     within = x_AS - x_AS.mean(axis=1, keepdims=True)
     degrees = (arms - 1) * (seeds - 1)
-    if degrees >= 4:
+    if degrees >= 6:
         within = within - within.mean(axis=0)
     else:
         degrees = arms * (seeds - 1)
@@ -98,6 +98,15 @@ def test_an_arm_noisier_than_the_others_is_judged_by_its_own_noise() -> None:
     assert len(seed_noise(bpb, pair(losses, "arm 1", "arm 0")).rows_NB) == 6
     own = seed_noise(bpb, pair(losses, "arm 3", "arm 2"))
     assert (own.spread < 0.01).all()
+
+
+def test_an_arm_under_two_names_lends_its_noise_once() -> None:
+    losses = simulate({f"arm {k}": 1.0 for k in range(4)}, seed=6)
+    once = seed_noise(losses.bits_per_byte(), pair(losses, "arm 1", "arm 0"))
+    losses.nats_ASBD[2:] = losses.nats_ASBD[1]
+    twice = seed_noise(losses.bits_per_byte(), pair(losses, "arm 1", "arm 0"))
+
+    assert (once.degrees, twice.degrees, len(twice.rows_NB)) == (6, 4, 6)
 
 
 def test_what_single_runs_do_on_documents_is_not_counted_twice() -> None:

@@ -5,7 +5,16 @@ import warnings
 import peft
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from stages.errors import SpecError, StorageError
 from trainer.adapters import LoraSettings
@@ -30,6 +39,18 @@ def decoder(*, tied=True):
     model = Decoder(TINY.model_copy(update={"tied": tied}))
     initialize(model, 3)
     return model
+
+
+SMALL = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "attn_implementation": "sdpa",
+}
 
 
 def llama(*, tied=True, attention="sdpa", layers=2):
@@ -215,6 +236,28 @@ def test_a_hugging_face_model_is_pretrained_further_from_its_folder(tmp_path):
     assert losses[-1] < losses[0]
 
 
+def test_a_hugging_face_model_that_was_saved_in_16_bits_is_trained_in_32(tmp_path):
+    llama().model.bfloat16().save_pretrained(tmp_path)
+
+    model = HuggingFace.load(tmp_path)
+
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert not model.training
+
+
+def test_a_hugging_face_models_context_is_what_all_of_its_layers_see():
+    inner = MistralForCausalLM(MistralConfig(**SMALL, sliding_window=8)).eval()
+    model = HuggingFace(inner)
+    tokens = batch()[0][:1]
+
+    with torch.no_grad():
+        found, theirs = model(tokens, torch.zeros(1, 32, dtype=torch.int32)), inner(input_ids=tokens).logits
+    difference = (found - theirs).abs()[0].amax(-1)
+
+    assert model.settings == (61, 8)
+    assert difference[:8].max() < 1e-5 < difference[8:].min()
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_the_head_of_the_hidden_state_gives_the_logits(base):
     for model in (BASES[base](), adapt(BASES[base](), LoraSettings(rank=4, embeddings=True), seed=1)):
@@ -225,10 +268,11 @@ def test_the_head_of_the_hidden_state_gives_the_logits(base):
 
 
 def test_models_that_cannot_be_used_are_refused(tmp_path):
-    capped = llama()
-    capped.model.config.final_logit_softcapping = 30.0
+    capped = HuggingFace(Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, final_logit_softcapping=0.1)))
     with pytest.raises(SpecError, match="changes its logits after the output layer"):
         capped.hidden(batch()[0], batch()[2])
+    with pytest.raises(SpecError, match="packed documents change each other in this model"):
+        HuggingFace(Lfm2ForCausalLM(Lfm2Config(**SMALL, layer_types=["conv", "full_attention"])))
     with pytest.raises(SpecError, match="holds no causal language model"):
         HuggingFace.load(tmp_path)
     with pytest.raises(SpecError, match="kept apart by a mask"):

@@ -1,10 +1,14 @@
 """What texts share with panel documents, against a slow search over lists of words."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages import overlap as overlaps
 from stages.kernels.sketch_sha1 import words
 from stages.overlap import Overlap
 from stages.text.minhash import Minhash
@@ -35,13 +39,16 @@ def holds(text, passage):
     st.lists(TEXTS, min_size=1, max_size=4),
     st.integers(1, 5),
     st.integers(1, 5),
+    st.sampled_from([1, 3, 1 << 16]),
 )
-def test_shared_ngrams_are_those_of_a_slow_search(panel, texts, ngram, min_words):
+def test_shared_ngrams_are_those_of_a_slow_search(panel, texts, ngram, min_words, together):
     least = min(ngram, min_words)
     texts = [*texts, panel[0] + " and so on"]
 
     overlap = Overlap.of(pa.array(panel), ngram=ngram, min_words=least)
-    found = overlap.pairs(pa.array(texts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlaps, "TOGETHER", together)
+        found = overlap.pairs(pa.array(texts))
 
     assert overlap.ngrams_D.tolist() == [len(sought(p, ngram, least)) for p in panel]
     wanted = {
@@ -56,6 +63,21 @@ def test_shared_ngrams_are_those_of_a_slow_search(panel, texts, ngram, min_words
     for document, stretch in zip(documents, found.stretch_K.tolist(), strict=True):
         if stretch >= 0:
             assert tuple(overlap.sought.text(stretch).split()) in sought(panel[document], ngram, least)
+
+
+def test_what_is_in_every_text_and_every_document_is_compared_in_little_memory():
+    footer = " ".join(f"word{i}" for i in range(40))
+    overlap = Overlap.of(pa.array([f"{footer} and {i}" for i in range(300)]))
+    texts = pa.array([f"{i} or {footer}" for i in range(600)])
+    overlap.pairs(texts.slice(0, 1))
+
+    tracemalloc.start()
+    found = overlap.pairs(texts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (len(found.row_K), set(found.ngrams_K.tolist())) == (300 * 600, {28})
+    assert peak < 100_000_000
 
 
 def test_a_text_of_which_one_word_in_twelve_differs_shares_nothing_and_one_cut_short_nearly_all():

@@ -11,7 +11,7 @@ from pipelines.quantities import NARROW
 from pipelines.report.ablation import lead, numbers, render, write_ablation
 from pipelines.report.ablation_curves import arms_of, curves, endpoints, multipliers, training_losses
 from pipelines.report.ablation_limits import can, cannot, warnings
-from pipelines.report.ablation_tables import attribution, comparisons, contamination, cost, domains, stages
+from pipelines.report.ablation_tables import attribution, comparisons, contamination, cost, domains, on_terms, stages
 from pipelines.report.curve_figure import class_of
 from pipelines.store import Store
 
@@ -152,19 +152,56 @@ def test_the_first_arms_are_drawn_and_all_are_in_the_tables():
     many = result({"unfiltered": 1.0, **{f"arm {k}": 1.0 + k / 20 for k in range(1, 11)}}, seeds=2)
 
     assert [len(curve.series) for curve, _ in curves(many)] == [8, 7, 8, 1]
+    assert len({class_of(curves(many)[0][0], k) for k in range(8)}) == 8
     page = Page(render(many))
     assert "The first 8 arms; the tables have all 11." in page.sections["curves"]
     assert "arm 10" in page.sections["tokens"]
 
 
 def test_domains_tell_the_baseline_and_every_difference(full):
-    rows = domains(full)
+    found = domains(full)
+    rows = found["rows"]
 
     runs = [e for e in full["endpoints"] if e["arm"] == "unfiltered" and e["budget"] == 4_000_000]
     for row in rows:
         assert row["baseline"] == pytest.approx(sum(e["domains"][row["domain"]] for e in runs) / 3)
         assert len(row["arms"]) == 5
     assert {row["arms"][0]["state"] for row in rows} == {"gain"}
+    first = rows[0]["arms"][0]
+    evidence = full["evidence"]["arms"][0]["domains"][0]
+    assert (first["arm"], first["delta"], first["multiplier"]) == ("curated", evidence["delta"], evidence["multiplier"])
+    assert 'aria-label="curated, domain 1, difference in bits per byte: -0.0' in first["mark"]
+
+
+def test_losses_are_told_on_other_terms_where_they_are_known(full):
+    changed = json.loads(json.dumps(full))
+    known = {"equal": "pool", "baseline_tokens": 4e6, "arm_tokens": 217e3, "delta": estimate(0.189, 0.147, 0.232)}
+    changed["evidence"]["arms"][0]["estimands"][1] = {**known, "extrapolated": True, "reason": None}
+
+    assert on_terms(full) == []
+    assert [row["name"] for row in on_terms(changed)] == ["curated"]
+    said = re.sub(r"\s+", " ", Page(render(changed)).sections["tokens"])
+    assert "+0.189 0.147 to 0.232 after 217 k tokens, extrapolated" in said
+
+
+def test_an_arm_that_random_documents_may_equal_is_not_believed_unwarned(full):
+    unproved = json.loads(json.dumps(full))
+    unproved["evidence"]["arms"][0]["versus_control"]["decided"] = None
+
+    assert warnings(full) == []
+    (said,) = warnings(unproved)
+    assert said.startswith("curated: better than unfiltered, but not shown to be better than random, as many tokens")
+
+
+def test_what_the_audit_cannot_find_and_where_it_found_is_told(full):
+    changed = json.loads(json.dumps(full))
+    for arm in changed["arms"]:
+        arm["contamination"] |= {"unfindable_panel_documents": 52, "panel_documents_hit_by_domain": {"manuals": 19}}
+
+    said = re.sub(r"\s+", " ", Page(render(changed)).sections["overlap"])
+
+    assert "52 of those have too few words for that" in said
+    assert "manuals 19" in said
 
 
 def test_contamination_is_told_with_the_result_with_and_without_it(full):
@@ -242,7 +279,7 @@ def test_a_small_run_says_what_it_cannot_show(small):
 def test_the_least_difference_that_would_be_found_is_told(full):
     least = full["evidence"]["noise"]["detectable_percent_tokens"]
 
-    assert can(full)[0].startswith(f"Differences worth about {least:.2g} % of the tokens or more, which 3 seeds")
+    assert can(full)[0].startswith(f"Data worth {least:.3g} % more tokens or better, which 3 seeds")
     assert "Which steps of the pipeline carry the difference" in can(full)[-1]
 
 
@@ -250,7 +287,9 @@ def test_a_run_that_can_only_show_gross_differences_says_so(full):
     noisy = json.loads(json.dumps(full))
     noisy["evidence"]["noise"]["detectable_percent_tokens"] = 1528.0
 
-    assert can(noisy)[0].startswith("Gross differences alone: data worth 16 times the tokens, which 3 seeds would find")
+    assert can(noisy)[0].startswith(
+        "Gross differences alone: data worth 16.3 times the tokens or better, which 3 seeds would find"
+    )
 
 
 def test_a_multiplier_that_nothing_bounds_is_not_on_the_curve(full):

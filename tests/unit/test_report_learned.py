@@ -319,3 +319,23 @@ def test_a_whisker_stays_inside_its_drawing(number, low, high):
     assert all(0 <= p <= 100 for p in places)
     assert sum(tag == "circle" for tag, _ in drawn.tags) == 1
     assert ("interval" in [a.get("class") for _, a in drawn.tags]) == (low is not None and high is not None)
+
+
+@pytest.mark.parametrize(
+    ("counted", "numbers"),
+    [(False, ["300,000", "500,000", "700,000", "1e6"]), (True, ["300 k", "400 k", "500 k", "700 k", "1 M"])],
+)
+def test_numbers_that_would_touch_are_left_out(counted, numbers):
+    points = [(x, 1.0, None, None) for x in (250_000, 500_000, 1_000_000)]
+    curve = Curve(series=[{"name": "one", "points": points}], log_x=True, counted=counted)
+
+    found = re.findall(r'<text x="[\d.]+" y="237"[^>]*>([^<]+)<', curve_figure(curve, wide=False))
+
+    assert found == [number.replace(" ", N) for number in numbers]
+
+
+def test_a_drawing_tells_where_its_lines_begin_and_end():
+    points = [(x, y, None, None) for x, y in ((1, 3.7), (2, None), (4, 3.4))]
+    curve = Curve(title="Loss", x="tokens", y="bits", series=[{"name": "one", "points": points}])
+
+    assert 'aria-label="Loss: bits over tokens; one, 3.7 to 3.4"' in curve_figure(curve, wide=True)

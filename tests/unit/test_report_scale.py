@@ -1,6 +1,7 @@
 """Estimates as marks on one common axis, logarithmic axes, and how numbers are written beside them."""
 
 import math
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -132,3 +133,16 @@ def test_a_bound_far_beyond_all_others_is_cut_and_ends_in_an_arrow():
     assert scale.axis.low > -0.1
     assert "‹" in scale.mark(wild, "arm")
     assert "‹" not in scale.mark(usual, "arm")
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert digits(estimate(-0.00001, -0.004, 0.004), signed=True) == "0.0000"
+    assert interval(estimate(0.004, -0.00001, 0.008)) == "0.0000 to 0.0080"
+
+
+def test_numbers_at_the_ends_of_a_ruler_are_written_inwards():
+    ruler = Scale.of([estimate(-0.004, -0.0076, 0.0)], 0.0, logarithmic=False).ruler()
+
+    anchors = re.findall(r'text-anchor="(\w+)"[^>]*>([^<]+)<', ruler)
+    assert (anchors[0], anchors[-1]) == (("start", "-0.008"), ("end", "0"))
+    assert {anchor for anchor, _ in anchors[1:-1]} == {"middle"}

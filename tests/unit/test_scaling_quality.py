@@ -153,6 +153,20 @@ def test_few_runs_along_one_line_are_warned_of():
     ]
 
 
+def test_budgets_that_repeat_tokens_whose_worth_no_run_tells_are_warned_of():
+    points = arms((1.0, 0.35), noise=0.0)
+
+    few, enough = (study(points, Question((1e17,), u, resamples=0), seed=0) for u in (1e7, 1e12))
+
+    assert few["warnings"] == [
+        (
+            f"unfiltered: no run saw its tokens again, so the {few['optimal'][0]['epochs']:.3g} epochs of a budget count as fresh "
+            "tokens, which is too hopeful; give runs with repeats and their unique_tokens"
+        )
+    ]
+    assert enough["warnings"] == []
+
+
 def test_a_few_tokens_seen_again_say_nothing_of_repeats():
     points = arms((1.0, 0.35))
     hardly = Points(

@@ -1,6 +1,9 @@
 """Byte-level BPE against a slow one, and tokenizers of others."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -86,6 +89,24 @@ def test_the_order_and_division_of_texts_change_nothing() -> None:
     parts = fitted([pa.array([text]) for text in reversed(TEXTS)], 300)
 
     assert parts == whole
+
+
+LEARN = """
+import random
+import pyarrow as pa
+from learners.tokenizer import fitted
+chance = random.Random(1)
+words = ["".join(chance.choices("abcdef", k=chance.randint(1, 6))) for _ in range(300)]
+print(fitted([pa.array([" ".join(chance.choices(words, k=40)) for _ in range(200)])], 600).content)
+"""
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    def made(parallel: str, threads: int) -> str:
+        env = {**os.environ, "TOKENIZERS_PARALLELISM": parallel, "RAYON_NUM_THREADS": str(threads)}
+        return subprocess.run([sys.executable, "-c", LEARN], env=env, capture_output=True, text=True, check=True).stdout
+
+    assert made("false", 1) == made("true", 4)
 
 
 def test_texts_that_say_little_give_a_smaller_vocabulary() -> None:
@@ -184,6 +205,31 @@ def test_a_tokenizer_whose_texts_can_give_a_special_token_is_refused() -> None:
 
     with pytest.raises(SpecError, match="a text that holds '</s>' gives the special token of that name"):
         adopted(theirs.to_str(), "unigram.json")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [models.WordLevel({"cat": 0}), models.WordPiece({"cat": 0}), models.Unigram([(c, -1.0) for c in "ab</s>"])],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_tokenizer_that_breaks_on_what_it_does_not_know_is_refused(model: models.Model) -> None:
+    theirs = Tokenizer(model)
+    theirs.add_special_tokens(["</s>"])
+
+    with pytest.raises(
+        SpecError, match=r"the tokenizer 't.json' has no tokens for a text such as .+; use a byte-level"
+    ):
+        adopted(theirs.to_str(), "t.json")
+
+
+def test_merges_that_are_left_out_by_chance_are_made_always() -> None:
+    fields = json.loads(learned(TEXTS, 300).content)
+    fields["model"]["dropout"] = 0.5
+
+    found = parsed(adopted(json.dumps(fields), "t.json").content, "x")
+
+    plain = parsed(learned(TEXTS, 300).content, "x").encode(TEXTS[0]).ids
+    assert [found.encode(TEXTS[0]).ids for _ in range(20)] == [plain] * 20
 
 
 def test_a_gap_among_the_ids_counts_in_the_vocabulary() -> None:

@@ -170,6 +170,43 @@ def test_what_is_forgotten_and_looked_up_in_rounds_changes_nothing(texts: list[s
     assert found == [[TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]] * 2
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    texts=st.lists(st.text("as1'.,、。，天あア\u3000\x00 é", max_size=30) | TEXT, max_size=4),
+    long=st.integers(0, 8),
+)
+def test_a_piece_that_is_cut_for_its_length_has_the_ids_that_it_had(texts: list[str], long: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenization, "LONG", long)
+        found = split(Encoder(TOKENIZER), texts)
+
+    assert found == [TOKENIZER.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PROSE[2][:23] * 30_000, (PROSE[2][:23] + "\n") * 30_000, "".join(f"今天{n:x}\n" for n in range(150_000))],
+    ids=["no white space", "lines", "all different"],
+)
+def test_the_library_is_given_little_at_once_however_long_a_text_is(text: str) -> None:
+    given: list[int] = []
+
+    class Watched:
+        """The tokenizer, with what it is given noted."""
+
+        def encode_batch(self, texts: list[str], **more: bool) -> Any:
+            given.append(sum(len(one.encode()) for one in texts))
+            return TOKENIZER.encode_batch(texts, **more)
+
+        def to_str(self) -> str:
+            return str(TOKENIZER.to_str())
+
+    split(Encoder(Watched()), [text])
+
+    assert len(text.encode()) > 4 * TOGETHER
+    assert max(given) <= TOGETHER
+
+
 SPACES = [chr(n) for n in range(0x110000) if chr(n).isspace() or n in {0x180E, 0x200B, 0xFEFF}]
 
 

@@ -6,15 +6,16 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.evidence import multiplier as multipliers
-from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD
+from trainer.evidence.bootstrap import ENOUGH_FREEDOM, NO_SPREAD, unlike
 from trainer.evidence.losses import Floats, Losses
 from trainer.evidence.noise_model import NoiseModel
 from trainer.evidence.same_arms import REPLAYS, Design, quick_rate
-from trainer.evidence.verdict import number
+from trainer.evidence.verdict import more_tokens, number
 
 _POWER = 0.9
 _MOST_ALIKE = 0.999  # copies of one run would leave no noise to replay
 _PLANTED = 5.0  # percent of tokens
+_LONGEST = 500.0  # of a logarithm, so that every number stays finite
 
 
 def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str
     """
     bpb_AS = losses.bits_per_byte()[:, :, -1]
     complete_AS = bpb_AS[np.isfinite(bpb_AS).all(axis=1)]
+    complete_AS = complete_AS[unlike(complete_AS)]
     percent = exchange_rate(losses, baseline)
     nats = None if losses.tokens_D is None else float(np.log(2) * losses.bytes_D.sum() / losses.tokens_D.sum())
     found: dict[str, Any] = {
@@ -50,12 +52,13 @@ def measured_noise(losses: Losses, baseline: str, confidence: float) -> dict[str
     found |= {
         "seed_sd_bits_per_byte": {"value": sd, "low": low, "high": high},
         "seed_sd_nats_per_token": None if nats is None else sd * nats,
-        "seed_sd_percent_tokens": None if percent is None else sd / percent,
+        "seed_sd_percent_tokens": None if percent is None else _percent(sd, percent),
         "correlation": _intraclass(within_AS),
         "degrees_of_freedom": residual if paired else freedom,
         "paired": paired,
     }
-    found["detectable_percent_tokens"] = _detectable(found, seeds)
+    least = _detectable(found, sd, seeds)
+    found["detectable_percent_tokens"] = None if percent is None else _percent(least, percent)
     return found | {"sentence": _sentence(found, seeds)}
 
 
@@ -85,15 +88,21 @@ def _intraclass(within_AS: Floats) -> float | None:
     return float((shared - rest) / (shared + (arms - 1) * rest))
 
 
-def _detectable(found: dict[str, Any], seeds: int) -> float | None:
-    """Percent of tokens that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors."""
-    sd = found["seed_sd_percent_tokens"]
-    if sd is None:
-        return None
+def _detectable(found: dict[str, Any], sd: float, seeds: int) -> float:
+    """Bits per byte that a 5 % test finds with 90 % power: the sum of two t quantiles in standard errors.
+
+    Unpaired, what seeds have in common widens the test's error and not that of the difference.
+    """
     freedom = found["degrees_of_freedom"]
-    alike = max(found["correlation"] or 0.0, 0.0) if found["paired"] else 0.0
+    alike = min(max(found["correlation"] or 0.0, 0.0), _MOST_ALIKE)
     error = sd * np.sqrt(2 * (1 - alike) / seeds)
-    return float((stats.t.isf(0.025, freedom) + stats.t.isf(1 - _POWER, freedom)) * error)
+    believed = error if found["paired"] else sd * np.sqrt(2 / seeds)
+    return float(stats.t.isf(0.025, freedom) * believed + stats.t.isf(1 - _POWER, freedom) * error)
+
+
+def _percent(bits: float, percent: float) -> float:
+    """Percent of tokens that so many bits per byte are worth, where 1 % is worth `percent`; percents compound."""
+    return float(100 * np.expm1(min(bits / percent * np.log(1.01), _LONGEST)))
 
 
 def _sentence(found: dict[str, Any], seeds: int) -> str:
@@ -102,9 +111,9 @@ def _sentence(found: dict[str, Any], seeds: int) -> str:
     text += "" if nats is None else f" ({number(nats)} nats per token)"
     if found["seed_sd_percent_tokens"] is None:
         return f"{text}; what tokens are worth is unknown."
-    text += f", as much as {number(found['seed_sd_percent_tokens'])} % of the tokens changes it"
-    least = found["detectable_percent_tokens"]
-    return f"{text}; with {seeds} seeds a gain of about {number(least)} % of the tokens is found nine times in ten."
+    text += f", as much as {more_tokens(found['seed_sd_percent_tokens'])} change it"
+    least = more_tokens(found["detectable_percent_tokens"])
+    return f"{text}; with {seeds} seeds data worth {least} is found nine times in ten."
 
 
 def same_arms_note(losses: Losses, noise: dict[str, Any], *, seed: int) -> dict[str, Any] | None:

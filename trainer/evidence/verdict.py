@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 Decision = Literal["better", "worse"]
 
+#: Tokens in times: up to the first they are told in percent; the second is further than any slope can be followed.
+_TWICE, _BEYOND = 2, 1000
+
 
 def decide(p_adjusted: float | None, effect: float | None, confidence: float) -> Decision | None:
     """What may be said of an arm whose effect is above 0 when it is better; None: nothing."""
@@ -23,6 +26,14 @@ def number(value: float, digits: int = 3) -> str:
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def more_tokens(percent: float) -> str:
+    """`4.1 % more tokens`, or where that is more than twice as many, `45 times the tokens`."""
+    times = 1 + percent / 100
+    if times <= _TWICE:
+        return f"{number(percent)} % more tokens"
+    return f"{number(times)} times the tokens" if times <= _BEYOND else f"over {_BEYOND:,} times the tokens"
 
 
 def p_text(p: float) -> str:

@@ -6,6 +6,7 @@
     fit: how it was found; approaches: 1 to 3 compared; holdout: the error at the largest sizes
     optimal: for each budget parameters, tokens and loss with intervals, and whether that is beyond the runs
     arms: each arm's own fit, or null with one arm; quality: does it move the exponent or the offset?
+    asked: the budgets and the distinct tokens of the question
     points: the runs with what the law says of them; warnings: what to know before it is believed.
 """
 
@@ -61,6 +62,7 @@ def study(points: Points, question: Question, *, seed: int) -> dict[str, Any]:
         "runs": len(points),
         "confidence": CONFIDENCE,
         "seed": seed,
+        "asked": {"budgets": list(question.budgets), "unique_tokens": question.unique_tokens},
         **arms[0],
         "arms": arms if len(arms) > 1 else None,
         "quality": quality(points, weights) if len(arms) > 1 else None,
@@ -80,6 +82,8 @@ def _of_arm(points: Points, question: Question, seed: int) -> dict[str, Any]:
         growth = own["beta"] / (own["alpha"] + own["beta"])
     frontiers = min(question.resamples, _FRONTIERS)
     held = holdout(points, found.form)
+    optimal = [_optimal(points, own, flops, question) for flops in _budgets(points, question.budgets)]
+    sentences = [*warnings(points, found, held), *_hopeful(found, optimal)]
     return {
         "arm": points.arms[0],
         **{name: estimate(column) for name, column in own.items()},
@@ -87,9 +91,9 @@ def _of_arm(points: Points, question: Question, seed: int) -> dict[str, Any]:
         "fit": _how(points, found, question.resamples),
         "approaches": compared(points, growth, resamples=frontiers, seed=seed, confidence=CONFIDENCE),
         "holdout": held,
-        "optimal": [_optimal(points, own, flops, question) for flops in _budgets(points, question.budgets)],
+        "optimal": optimal,
         "points": _rows(points, found),
-        "warnings": [_named(points, sentence) for sentence in warnings(points, found, held)],
+        "warnings": [_named(points, sentence) for sentence in sentences],
     }
 
 
@@ -170,6 +174,19 @@ def warnings(points: Points, found: Fit, held: dict[str, Any]) -> list[str]:
             f"fitted without the largest models, the law misses their loss by {held['error']:.1%} on average"
         )
     return sentences
+
+
+def _hopeful(found: Fit, optimal: Sequence[dict[str, Any]]) -> list[str]:
+    """That budgets see tokens again whose worth the runs do not tell."""
+    most = max((o["epochs"] or 0.0 for o in optimal), default=0.0)
+    if found.form.repetition or not most > 1:
+        return []
+    return [
+        (
+            f"no run saw its tokens again, so the {most:.3g} epochs of a budget count as fresh tokens, which is too hopeful; "
+            "give runs with repeats and their unique_tokens"
+        )
+    ]
 
 
 def _named(points: Points, sentence: str) -> str:
