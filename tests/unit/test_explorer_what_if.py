@@ -161,7 +161,9 @@ def run_of(documents: Sequence[Mapping[str, Any]], keep: Sequence[Mapping[str, A
         state = state.refine(merge(state.count(view.read(s, state.columns)) for s in view.shards))
     found = state.thresholds()
     thresholds = {r.reason: found[r.request] for r in policy.plain if r.request is not None}
-    table = pa.table({c: pa.array([r[c] for r in rows], FIELDS[c].type) for c in FIELDS if not c.startswith("verdict.")})
+    table = pa.table(
+        {c: pa.array([r[c] for r in rows], FIELDS[c].type) for c in FIELDS if not c.startswith("verdict.")}
+    )
     sound = np.array([not r["poison"] for r in rows], bool)
     status = judge(policy.plain, table, thresholds)
     status[:, ~sound] = 0

@@ -88,7 +88,7 @@ def build_clusters(view: View, choice: BoundOneOf, folder: Path, tell: Callable[
             table = pa.concat_tables(tables)
             places, cluster = best_first(table, choice.order)
             members.append(table["row"].to_numpy()[places].astype(row_type(rows)))
-            first = np.flatnonzero(np.concatenate([np.ones(len(cluster) > 0, bool), cluster[1:] != cluster[:-1]]))
+            first = np.flatnonzero(np.concatenate([np.ones(min(1, len(cluster)), bool), cluster[1:] != cluster[:-1]]))
             sizes.append(np.diff(np.append(first, len(cluster))))
             names = table["cluster"].take(pa.array(places[first])).cast(pa.string())
             yield from (c for c in names.chunks if len(c))

@@ -84,9 +84,11 @@ class Column:
 
     def some(self, rows: NDArray[Any]) -> list[Any]:
         """The values of a few rows, None where unknown."""
-        values = self.values[rows]
-        found = values.tolist() if self.dictionary is None else [self.dictionary[int(v)].as_py() for v in values]
-        return [v if known else None for v, known in zip(found, self.present(rows), strict=True)]
+        known = self.present(rows).tolist()
+        values = self.values[rows].tolist()
+        if self.dictionary is not None:
+            return [self.dictionary[v].as_py() if k else None for v, k in zip(values, known, strict=True)]
+        return [v if k else None for v, k in zip(values, known, strict=True)]
 
 
 class ColumnWriter:

@@ -32,6 +32,7 @@ from pipelines.service.explorer.spread import around, histogram
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
+from stages.rule_binding import kind_of_column
 
 #: Filters whose answers are remembered, a bit a document each.
 REMEMBERED = 32
@@ -147,7 +148,7 @@ class Explorer:
             raise SpecError(f"a page cannot begin at {offset} or have {limit} documents; give numbers from 0 on")
         if fate == "quarantined":
             return self._quarantined(reason, where, offset, limit)
-        mask, total, nbytes, tokens = self._masked(Filter(fate, reason, tuple(where)))
+        mask, total, nbytes, tokens = self._masked(Filter(fate, reason, tuple(map(_fixed, where))))
         rows = page(self.arrays, mask, offset, limit, sort)
         found = self._described(rows, list(dict.fromkeys([*self._shown, *columns])))
         places = tuple(self.place_of(int(row)) for row in rows)
@@ -173,6 +174,8 @@ class Explorer:
                 f"the run {self.view.run} has no column {column!r}{did_you_mean(column, list(self.view.fields))}",
                 column=column,
             )
+        if kind_of_column(self.view.fields[column]) is None:
+            raise SpecError(f"{column!r} holds {self.view.fields[column].type}, which names no cluster", column=column)
         found = self.arrays.clusters(by_place(column))
         shown = []
         for cluster in found.by_size[offset : offset + limit].tolist():
@@ -259,3 +262,8 @@ class Explorer:
         publish(place, make, (place / "records").exists)
         with pa.memory_map(str(place / "records")) as source:
             return pa.ipc.open_file(source).read_all()
+
+
+def _fixed(test: Where) -> Where:
+    """The test as something that is remembered."""
+    return test if isinstance(test, str) or not isinstance(test[2], list) else (test[0], test[1], tuple(test[2]))

@@ -61,13 +61,13 @@ def _edges(values: NDArray[Any], order: NDArray[Any], bins: int, low: float | No
     last = len(order) - 1
     if last < 0:
         return np.array([0.0, 1.0])
-    begin = float(values[order[int(TAIL * last)]]) if low is None else low
-    end = float(values[order[math.ceil((1 - TAIL) * last)]]) if high is None else high
+    begin = float(values[order[int(TAIL * last)]]) if low is None else float(low)
+    end = float(values[order[math.ceil((1 - TAIL) * last)]]) if high is None else float(high)
     if not (math.isfinite(begin) and math.isfinite(end)) or begin > end:
         raise SpecError(f"a histogram cannot go from {begin} to {end}; give the lower end first")
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and end - begin < bins and begin.is_integer() and end.is_integer():
-        return np.arange(begin, end + 2)
+        return np.arange(begin, end + 2) - 0.5  # a bin for each whole number
     if begin == end:
         end = max(begin + 1.0, math.nextafter(begin, math.inf))
     return np.unique(np.linspace(begin, end, bins + 1))
