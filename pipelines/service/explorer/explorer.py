@@ -21,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.sample import FATES, Place, documents, value_columns
+from pipelines.sample import FATES, Place, value_columns
 from pipelines.service.explorer.arrays import Arrays, by_place
 from pipelines.service.explorer.building import open_arrays
 from pipelines.service.explorer.columns import TooManyTextsError
 from pipelines.service.explorer.finding import Filter, Mask, Where, mask_of, page
 from pipelines.service.explorer.judging_again import what_if
 from pipelines.service.explorer.parts import Progress, chunks, publish
+from pipelines.service.explorer.reading import described, place_of, read
 from pipelines.service.explorer.spread import around, histogram
 from pipelines.view import RunView
 from stages.catalog import did_you_mean
@@ -36,6 +37,8 @@ from stages.rule_binding import kind_of_column
 
 #: Filters whose answers are remembered, a bit a document each.
 REMEMBERED = 32
+#: What is remembered of one: a bit a document, then documents, bytes and tokens.
+Answer = tuple[NDArray[np.uint8], int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Explorer:
 
     def __init__(self, view: RunView, arrays: Arrays) -> None:
         self.view, self.arrays = view, arrays
-        self._masks: OrderedDict[Filter, tuple[NDArray[np.uint8], int, int, int]] = OrderedDict()
+        self._masks: OrderedDict[Filter, Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._shown = [c for c in value_columns(view) if self._held(c)]
 
@@ -120,7 +123,11 @@ class Explorer:
         below, above, limit = around(self.arrays, column, value, n, test, fate)
         sides = {"below": below, "above": above}
         shown = list(dict.fromkeys([column, *self._shown]))
-        return {"column": column, "value": limit, **{s: self._described(rows, shown) for s, rows in sides.items()}}
+        return {
+            "column": column,
+            "value": limit,
+            **{s: described(self.arrays, rows, shown) for s, rows in sides.items()},
+        }
 
     # -- documents ------------------------------------------------------------------------------------------------
 
@@ -150,18 +157,18 @@ class Explorer:
             return self._quarantined(reason, where, offset, limit)
         mask, total, nbytes, tokens = self._masked(Filter(fate, reason, tuple(map(_fixed, where))))
         rows = page(self.arrays, mask, offset, limit, sort)
-        found = self._described(rows, list(dict.fromkeys([*self._shown, *columns])))
-        places = tuple(self.place_of(int(row)) for row in rows)
+        found = described(self.arrays, rows, list(dict.fromkeys([*self._shown, *columns])))
+        places = tuple(place_of(self.arrays, int(row)) for row in rows)
         return Found(total, nbytes, tokens if self.arrays.tokens is not None else None, tuple(found), places)
 
     def read(self, places: Sequence[Place], characters: int | None = None) -> list[dict[str, Any]]:
         """The documents at these places with their texts, as `tamis sample` gives them."""
-        return list(documents(self.view, places, characters))
+        return read(self.view, self.arrays, self._shown, places, characters)
 
     def find(self, doc_id: str) -> Place | None:
         """Where the document with that doc_id is, or None."""
         row = self.arrays.find(doc_id)
-        return None if row is None else self.place_of(row)
+        return None if row is None else place_of(self.arrays, row)
 
     def clusters(self, column: str, offset: int = 0, limit: int = 20, members: int = 10) -> dict[str, Any]:
         """The clusters of a column with more than one document, the largest first, each with its first members.
@@ -186,32 +193,12 @@ class Explorer:
                     "cluster": found.names[cluster].as_py(),
                     "size": len(rows),
                     "kept": int(np.count_nonzero(self.arrays.fate[rows] == FATES.index("kept"))),
-                    "members": self._described(rows[:members], self._shown),
+                    "members": described(self.arrays, rows[:members], self._shown),
                 }
             )
         return {"column": column, "total": len(found.by_size), "documents": len(found.members), "clusters": shown}
 
-    def place_of(self, row: int) -> Place:
-        """Where the document with that number is."""
-        shard = int(np.searchsorted(self.arrays.starts, row, "right")) - 1
-        return Place(shard, row - int(self.arrays.starts[shard]))
-
     # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _described(self, rows: NDArray[Any], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """What arrays know of some documents."""
-        values = [self.arrays.column(c).some(rows) for c in columns]
-        return [
-            {
-                "row": row,
-                "place": self.place_of(row),
-                "doc_id": self.arrays.doc_ids[row].tobytes().hex(),
-                "fate": FATES[self.arrays.fate[row]],
-                "reasons": self.arrays.reasons_of(row),
-                "values": {c: found[i] for c, found in zip(columns, values, strict=True)},
-            }
-            for i, row in enumerate(rows.tolist())
-        ]
 
     def _masked(self, wanted: Filter) -> tuple[Mask | None, int, int, int]:
         """Which documents are wanted (None: all), how many, and their bytes and tokens."""
