@@ -51,12 +51,12 @@ class Clusters:
         gone, last = 0, -1
         for start in range(0, len(self.members), CHUNK):
             members = self.members[start : start + CHUNK]
-            here = kept[members]
-            groups = self.groups[start : start + CHUNK][here]
-            if not len(groups):
+            here = np.flatnonzero(np.take(kept, members))  # places cost less than masks
+            if not len(here):
                 continue
-            later = np.concatenate([[groups[0] == last], groups[1:] == groups[:-1]])
-            losers = members[here][later]
+            groups = np.take(self.groups[start : start + CHUNK], here)
+            later = 1 + np.flatnonzero(groups[1:] == groups[:-1])
+            losers = members[here[np.append(0, later) if groups[0] == last else later]]
             kept[losers] = False
             gone, last = gone + len(losers), int(groups[-1])
         return gone

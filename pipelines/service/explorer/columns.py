@@ -59,10 +59,13 @@ class Column:
         texts = _texts_at(folder / "dictionary") if about["kind"] == "text" else None
         return cls(name, about["kind"], array_at(folder / "values.npy"), valid, texts)
 
-    def array(self, start: int, stop: int) -> pa.Array:
-        """The rows from `start` to `stop` as the run's rules read them; numbers are not copied."""
+    def array(self, start: int, stop: int, *, nulls: bool = True) -> pa.Array:
+        """The rows from `start` to `stop` as the run's rules read them; numbers are not copied.
+
+        Without `nulls` anything at all stands where there is no value.
+        """
         values = np.asarray(self.values[start:stop])
-        validity = self._bitmap(start, stop)
+        validity = self._bitmap(start, stop) if nulls else None
         if self.kind == "truth":
             bits = pa.py_buffer(np.packbits(values, bitorder="little"))
             return pa.Array.from_buffers(pa.bool_(), len(values), [validity, bits])

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from pipelines.sample import FATES
 from pipelines.service.explorer.arrays import Arrays
+from pipelines.service.explorer.failing import Failing
 from pipelines.service.explorer.judging_again import thresholds_of
 from pipelines.service.explorer.parts import CHUNK, chunks
 from pipelines.what_if import parse
 from stages.catalog import did_you_mean
 from stages.errors import SpecError
-from stages.rules import TESTS, BoundPolicy, BoundRule, check_value, judge
+from stages.rules import TESTS, BoundPolicy, BoundRule, check_value
 
 #: A test of a column: `("stats.words", "ge", 50)`, `("lang.code", "null", True)`, or as text `"stats.words>=50"`.
 Where = str | tuple[str, str, Any]
@@ -53,7 +54,7 @@ def mask_of(arrays: Arrays, wanted: Filter) -> Mask:
         )
     rules, nulls = _tests(arrays, wanted.where)
     thresholds = thresholds_of(arrays, BoundPolicy(rules))
-    columns = [arrays.column(c) for c in dict.fromkeys(rule.column for rule in rules)]
+    judges = [Failing(arrays, rule, thresholds) for rule in rules]
     absent = [(arrays.column(c), value) for c, value in nulls]
     mask = np.ones(arrays.rows, np.bool_)
     for a, b in chunks(arrays.rows):
@@ -62,8 +63,8 @@ def mask_of(arrays: Arrays, wanted: Filter) -> Mask:
             here &= arrays.fate[a:b] == FATES.index(wanted.fate)
         if wanted.reason is not None:
             here &= arrays.failed(wanted.reason, a, b)
-        if rules:
-            here &= (judge(rules, arrays.table(a, b, columns), thresholds) == 0).all(axis=0)
+        for fails in judges:
+            here &= ~fails(a, b)
         for column, value in absent:
             here &= column.present(slice(a, b)) != value
     return mask

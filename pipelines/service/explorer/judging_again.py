@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from pipelines.service.explorer.arrays import QUARANTINED, Arrays
 from pipelines.service.explorer.columns import TooManyTextsError
+from pipelines.service.explorer.failing import Failing
 from pipelines.service.explorer.parts import chunks
 from pipelines.what_if import changed, parse, resolved
 from pipelines.what_if import what_if as from_sidecars
 from stages.quantiles import MAX_GROUPS, nearest_rank
-from stages.rules import NOT_SELECTED, BoundPolicy, BoundRule, Request, Thresholds, failing, judge
+from stages.rules import NOT_SELECTED, BoundPolicy, BoundRule, Request, Thresholds
 from stages.verdict import Threshold
 
 
@@ -74,7 +75,7 @@ def _plain(
     arrays: Arrays, policy: BoundPolicy, again: Sequence[BoundRule], thresholds: Thresholds
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which documents every plain rule keeps, and how many fail each reason that was judged again."""
-    columns = [arrays.column(c) for c in dict.fromkeys(c for rule in again for c in rule.columns)]
+    judges = [(rule.reason, Failing(arrays, rule, thresholds)) for rule in again]
     reasons = list(dict.fromkeys(rule.reason for rule in again))
     others = [0] * len(arrays.words)
     for reason in {r.reason for r in policy.plain} - set(reasons):
@@ -88,12 +89,10 @@ def _plain(
         for words, mask in zip(arrays.words, others, strict=True):
             if mask:
                 keep &= (words[a:b] & np.uint64(mask)) == 0
-        if again:
-            fails = failing(judge(again, arrays.table(a, b, columns), thresholds)) & sound
-            for reason in reasons:
-                mine = fails[[r.reason == reason for r in again]].any(axis=0)
-                failed[reason] += int(np.count_nonzero(mine))
-                keep &= ~mine
+        for reason in reasons:
+            mine = np.logical_or.reduce([fails(a, b) for r, fails in judges if r == reason]) & sound
+            failed[reason] += int(np.count_nonzero(mine))
+            keep &= ~mine
         kept[a:b] = keep
     return kept, failed
 
@@ -103,16 +102,15 @@ def _totals(arrays: Arrays, kept: NDArray[np.bool_]) -> tuple[dict[str, Any], di
     sums: Mapping[str, int] = arrays.meta["sums"]
     now, moved = dict(sums), {"gained": 0, "lost": 0}
     for a, b in chunks(arrays.rows):
-        was, would = arrays.was_kept(a, b), kept[a:b]
-        for name, sign, rows in (
-            ("gained", 1, np.flatnonzero(would & ~was)),
-            ("lost", -1, np.flatnonzero(was & ~would)),
-        ):
-            moved[name] += len(rows)
-            now["documents"] += sign * len(rows)
-            now["bytes"] += sign * int(arrays.bytes[a:b][rows].sum(dtype=np.int64))
+        would = kept[a:b]
+        rows = np.flatnonzero(would != arrays.was_kept(a, b))
+        gained = would[rows]
+        for sign, some in ((1, rows[gained]), (-1, rows[~gained])):
+            moved["gained" if sign > 0 else "lost"] += len(some)
+            now["documents"] += sign * len(some)
+            now["bytes"] += sign * int(arrays.bytes[a:b][some].sum(dtype=np.int64))
             if arrays.tokens is not None:
-                now["tokens"] += sign * int(arrays.tokens[a:b][rows].sum(dtype=np.int64))
+                now["tokens"] += sign * int(arrays.tokens[a:b][some].sum(dtype=np.int64))
     before, after = (
         {
             "documents": found["documents"],
