@@ -101,7 +101,9 @@ class Arrays:
         place = self.folder / "orders" / part_name(name)
 
         def make(made: Path) -> None:
-            np.save(made / "order.npy", _sorted(column, self.rows))
+            order = _sorted(column, self.rows)
+            np.save(made / "order.npy", order)
+            np.save(made / "fates.npy", self.fate[order])
             write_json(made / READY, {})
 
         def get() -> NDArray[Any]:
@@ -109,6 +111,13 @@ class Arrays:
             return array_at(place / "order.npy")
 
         found: NDArray[Any] = self._once(("order", name), get)
+        return found
+
+    def fates_in_order(self, name: str) -> NDArray[np.uint8]:
+        """What became of the documents of `order`, beside each other."""
+        self.order(name)
+        path = self.folder / "orders" / part_name(name) / "fates.npy"
+        found: NDArray[np.uint8] = self._once(("fates", name), lambda: array_at(path))
         return found
 
     def clusters(self, choice: BoundOneOf, told: Told | None = None) -> Clusters:

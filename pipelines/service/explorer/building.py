@@ -140,6 +140,9 @@ class _Base:
         if self._ids is not None:
             keys = np.ascontiguousarray(self._ids).view("S16").reshape(-1) if self._rows else np.empty(0, "S16")
             np.save(self._folder / "found.npy", np.argsort(keys, kind="stable").astype(row_type(self._rows)))
+        fates = np.zeros(len(FATES), np.int64)
+        for a, b in chunks(self._rows):
+            fates += np.bincount(self._fate[a:b], minlength=len(FATES))
         sums = self._sums(sizes, tokens)
         del self._fate, self._masks, self._ids
         meta = {
@@ -148,6 +151,7 @@ class _Base:
             "words": self._words,
             "reasons": list(self._reasons),
             "counts": {r: self._counts[r] for r in self._reasons},
+            "fates": dict(zip(FATES, fates.tolist(), strict=True)),
             "sums": sums,
         }
         write_json(self._folder / META, meta)

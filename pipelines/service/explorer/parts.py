@@ -59,9 +59,11 @@ def _replace(place: Path, build: Callable[[Path], None]) -> None:
     try:
         build(made)
         _sync(made)
+        old = place.with_name(f".{place.name}.old.part")
         if place.exists():
-            shutil.rmtree(place)
+            place.rename(old)  # nobody sees it half-deleted, whenever this process dies
         made.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """How the values of a column are spread, and which documents lie at a threshold: from the documents in their order."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,11 @@ def histogram(
     order = arrays.order(column)
     edges = _edges(held.values, order, bins, low, high)
     places = _places(held.values, order, edges)
-    counts = np.array(
-        [
-            np.bincount(arrays.fate[order[a:b]], minlength=len(FATES))
-            for a, b in zip([0, *places], [*places, len(order)], strict=True)
-        ]
-    ).T
-    absent = np.bincount(arrays.fate, minlength=len(FATES)) - counts.sum(axis=1)
+    in_order = arrays.fates_in_order(column)
+    cuts = list(pairwise([0, *places, len(order)]))
+    counts = np.array([[np.count_nonzero(in_order[a:b] == f) for a, b in cuts] for f in range(len(FATES))])
+    everybody = [arrays.meta["fates"][f] for f in FATES]
+    absent = np.array(everybody) - counts.sum(axis=1)
     rows = {f: counts[FATES.index(f)].tolist() for f in fates}
     return {
         "column": column,
