@@ -208,7 +208,7 @@ def arrays_of(view: Rows) -> Iterator[Arrays]:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     documents=st.lists(DOCUMENT, max_size=25),
     keep=policies(),
@@ -225,7 +225,7 @@ def test_any_moved_rules_give_what_the_sidecars_give(documents, keep, moved, sel
             assert what_if(arrays, rules) == from_sidecars(view, rules)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(documents=st.lists(DOCUMENT, min_size=1, max_size=25), keep=policies(), chunk=st.integers(1, 5))
 def test_neither_chunks_nor_rounds_of_clusters_change_the_answer(documents, keep, chunk) -> None:
     view = run_of(documents, keep)
