@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.service import problems
+from pipelines.service.pages import router as pages
 from pipelines.service.routes import ablations, documents, events, health, labels, outcomes, runs, session, specs
 from pipelines.service.service import Service
 
@@ -51,6 +52,7 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    pages.install(app)
     _describe_problems(app)
     return app
 
