@@ -130,7 +130,9 @@ class Reading:
         kinds = dict.fromkeys(made["sources"], "source") | {s["name"]: s["kind"] for s in made["steps"]}
         ledger = folder.find(FINISHED) if folder else None
         if ledger is not None:
-            return [_done(step, kinds.get(step), line) for step, line in ledger["steps"].items()]
+            done = ledger["steps"]
+            names = [step for step in dict.fromkeys([*kinds, *done]) if step in done]  # in the order of the plan
+            return [_done(step, kinds.get(step), done[step]) for step in names]
         told: dict[str, Mapping[str, Any]] = {}
         for event in self.events(row):
             if event.type == PROGRESS:

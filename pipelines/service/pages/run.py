@@ -31,6 +31,8 @@ router = APIRouter(include_in_schema=False)
 
 #: Events, and files of an export, that the page lists; the rest is a link away.
 EVENTS, FILES = 100, 20
+#: What the reading of all sources together is told as.
+INGEST = "ingest"
 #: Widths of the drawing of the flow: at a desk, on a phone.
 WIDE, NARROW = 1010, 330
 
@@ -79,7 +81,7 @@ def _seen(request: Request, service: Service, token: Token, row: RunRow) -> dict
         "ended": ended,
         "last": events[-1].number if events else 0,
         "may": _may(token, row),
-        "steps": service.steps(row.id),
+        "steps": _steps(service, row),
         "paces": {} if over(row) else paces(events, row.attempt, now),
         "events": _shown(events),
         "flow": None if ended or row.run is None else _flow(flows, service, row.run),
@@ -100,6 +102,14 @@ def _may(token: Token, row: RunRow) -> Mapping[str, bool]:
         "resume": owned and resumed(state) not in {None, state},
         "pin": allowed,
     }
+
+
+def _steps(service: Service, row: RunRow) -> list[dict[str, Any]]:
+    """The steps; while a run reads its sources, all of them are told of as one, and each alone only waits."""
+    steps = service.steps(row.id)
+    if all(step["name"] != INGEST or step["state"] == "waiting" for step in steps):
+        return steps
+    return [step for step in steps if step["kind"] != "source" or step["state"] != "waiting"]
 
 
 def _shown(events: Sequence[Event]) -> list[Event]:
