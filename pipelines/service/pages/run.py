@@ -72,7 +72,7 @@ def _seen(request: Request, service: Service, token: Token, row: RunRow) -> dict
     if row.managed:
         for event in events:  # the database may be a moment behind the events that woke the page
             apply(row, event)
-    now = time.time()
+    now, steps = time.time(), _steps(service, row)
     ended = row.state == State.SUCCEEDED
     flows: Flows = request.app.state.flows
     return {
@@ -81,7 +81,8 @@ def _seen(request: Request, service: Service, token: Token, row: RunRow) -> dict
         "ended": ended,
         "last": events[-1].number if events else 0,
         "may": _may(token, row),
-        "steps": _steps(service, row),
+        "steps": steps,
+        "measured": all(step["ledger"] is not None for step in steps),
         "paces": {} if over(row) else paces(events, row.attempt, now),
         "events": _shown(events),
         "flow": None if ended or row.run is None else _flow(flows, service, row.run),

@@ -5,6 +5,14 @@
   if (!text) return;
   const stages = new Map([...hints.querySelectorAll("details")].map((part) => [part.dataset.kind, part]));
 
+  // As typing does: it can be undone, and what listens to typing hears of it.
+  function type(what) {
+    text.focus();
+    if (document.execCommand("insertText", false, what)) return;
+    text.setRangeText(what, text.selectionStart, text.selectionEnd, "end");
+    text.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
   let shown = null;
   function explain() {
     const start = text.value.lastIndexOf("\n", text.selectionStart - 1) + 1;
@@ -19,7 +27,7 @@
     shown = part;
     hints.scrollTop = part.offsetTop - hints.offsetTop - 8; // not scrollIntoView: the page itself must stay
   }
-  for (const type of ["keyup", "click", "focus"]) text.addEventListener(type, explain);
+  for (const event of ["keyup", "click", "focus"]) text.addEventListener(event, explain);
 
   document.querySelector("#hint").addEventListener("input", (event) => {
     const wanted = event.target.value.trim().toLowerCase();
@@ -34,10 +42,7 @@
   }
   document.addEventListener("click", (event) => {
     const insert = event.target.closest("[data-insert]"), goes = event.target.closest("[data-goes]");
-    if (insert) {
-      text.focus();
-      text.setRangeText(insert.dataset.insert, text.selectionStart, text.selectionEnd, "end");
-    }
+    if (insert) type(insert.dataset.insert);
     if (goes) goTo(Number(goes.dataset.goes));
   });
 
@@ -49,7 +54,7 @@
     } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       const start = text.value.lastIndexOf("\n", text.selectionStart - 1) + 1;
       const indent = text.value.slice(start, text.selectionStart).match(/^ */)[0];
-      if (indent) { event.preventDefault(); text.setRangeText("\n" + indent, text.selectionStart, text.selectionEnd, "end"); }
+      if (indent) { event.preventDefault(); type("\n" + indent); }
     }
   });
 
@@ -59,7 +64,7 @@
     text.setAttribute("aria-invalid", String(Boolean(problem)));
     event.target.scrollIntoView({ block: "nearest" });
   });
-  let changed = false;
+  let changed = Boolean(document.querySelector("#tried .problem")); // the text was sent, and came back
   text.addEventListener("input", () => { changed = true; text.removeAttribute("aria-invalid"); });
   text.form.addEventListener("submit", () => { changed = false; });
   window.addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
