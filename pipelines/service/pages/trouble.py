@@ -31,7 +31,7 @@ def is_part(request: Request) -> bool:
 
 def install(app: FastAPI) -> None:
     """Let an app answer browsers with pages; programs still get what the handlers until now answer."""
-    for kind in (TamisError, RequestValidationError, HTTPException):
+    for kind in (TamisError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _either(app.exception_handlers[kind]))
 
 
