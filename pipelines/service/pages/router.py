@@ -2,10 +2,33 @@
 
 from fastapi import APIRouter, FastAPI
 
-from pipelines.service.pages import assets, runs, trouble
+from pipelines.service.pages import (
+    assets,
+    clusters,
+    comparing,
+    document,
+    documents,
+    forking,
+    labelling,
+    reports,
+    runs,
+    thresholds,
+    trouble,
+)
 
 router = APIRouter(include_in_schema=False)
-for part in (assets.router, runs.router):
+for part in (
+    assets.router,
+    runs.router,
+    documents.router,
+    document.router,
+    thresholds.router,
+    forking.router,
+    clusters.router,
+    comparing.router,
+    labelling.router,
+    reports.router,
+):
     router.include_router(part)
 
 
