@@ -15,7 +15,7 @@ from pipelines.store import Store
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe\u202c \x1b[31m \x07"
 HOSTILE_ID = "<b onclick=x>id</b>\u202e"
 REPEATED = "All rights are reserved by the mill, and nothing of this page may be ground again without asking.\n\n"
-WORDS = "flour bran sieve drum grain miller stone water wheel sack bread oven rye wheat dust cloth mesh hopper".split()
+WORDS = "the of and to that with have be flour bran sieve drum grain miller stone water wheel sack bread oven".split()
 
 
 def corpus(folder: Path) -> Path:
@@ -46,7 +46,7 @@ def corpus(folder: Path) -> Path:
     return path
 
 
-def spec(path: Path, name: str = "browsed", words: int = 30) -> dict[str, Any]:
+def spec(path: Path, name: str = "browsed", words: int = 60) -> dict[str, Any]:
     """A spec that rewrites, finds spans and copies, and rejects for several reasons."""
     return {
         "name": name,
