@@ -49,7 +49,7 @@ class Agreement:
         with self._lock:
             batches = list(self._batches(queue))
             answers = Queue(self._store, queue).answers() if batches else {}
-            guessed = [g for path in batches if (g := self._guess(queue, path)) is not None]
+            guessed = [g for path in batches if (g := self._guess(path)) is not None]
         if not guessed:
             return None
         pairs = [(label, answers[d]) for g in guessed for d, label in g.labels.items() if answers.get(d) is not None]
@@ -66,14 +66,13 @@ class Agreement:
             if path.endswith(".json") and not path.endswith(_DONE):
                 yield path
 
-    def _guess(self, queue: str, path: str) -> _Guessed | None:
+    def _guess(self, path: str) -> _Guessed | None:
         if path not in self._guessed:
             batch = self._store.get_json(path)
-            self._guessed[path] = self._scored(batch, queue)
+            self._guessed[path] = self._scored(batch)
         return self._guessed[path]
 
-    def _scored(self, batch: Mapping[str, Any], queue: str) -> _Guessed | None:
-        del queue
+    def _scored(self, batch: Mapping[str, Any]) -> _Guessed | None:
         asked = {q["doc_id"]: q["text"] for q in batch["questions"]}
         found = self._round_before(batch["learner"], set(asked))
         if found is None:

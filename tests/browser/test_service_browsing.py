@@ -138,7 +138,7 @@ def test_ten_documents_are_labelled_by_keys(window, site, request):
 
     def press(key, done):
         window.keyboard.press(key)
-        window.locator(f'#standing[data-done="{done}"]').wait_for()
+        window.locator(f'#labelling:not([data-waits]) #standing[data-done="{done}"]').wait_for()
 
     press("1", 1)
     press("s", 2)

@@ -16,6 +16,7 @@ from pipelines.labelling.human_oracle import Queue
 from pipelines.labelling.waiting_oracle import FOLDER, queue_name
 from pipelines.service.pages.passages import marked
 from pipelines.service.pages.rewriting import rewritten
+from pipelines.yaml_text import read_yaml
 
 PAGE = {"Accept": "text/html"}
 LABELS = ["high", "low"]
@@ -92,7 +93,7 @@ def test_a_filter_from_the_form_becomes_an_address_that_says_it(served, runs):
     address = answer.headers["location"]
     assert unquote(address) == f"{here}?fate=rejected&where=lang is known&where=stats.words>=20"
     page = shown(served, address)
-    assert f'href="{html.escape(here)}?fate=rejected&amp;where=stats.words>=20"' in page or "Remove the filter" in page
+    assert "Remove the filter stats.words&gt;=20" in page
     assert shown(served, address) == page, "the same address shows the same page"
     assert served.get(here, params={"page": 3, "limit": 20}, headers=PAGE).headers["location"].endswith("offset=40&limit=20")
 
@@ -138,8 +139,6 @@ def test_what_was_found_is_marked_and_what_was_rewritten_is_a_difference(served,
 
 
 def test_hostile_text_is_shown_and_does_nothing(served, runs):
-    hostile = served.get(f"/v1/runs/{runs[0]}/documents", params={"where": "text_bytes>=0"}).status_code
-    assert hostile == 422
     asked = {"limit": 200, "text": 10}
     found = served.get(f"/v1/runs/{runs[0]}/documents", params=asked).json()["documents"]
     mine = [d["doc_id"] for d in found if d["id"] == HOSTILE_ID]
@@ -155,7 +154,8 @@ def test_hostile_text_is_shown_and_does_nothing(served, runs):
         assert "<u>meta" not in page
         assert not re.search(r'href="javascript:', page)
         assert not re.search("[\u202e\u202c\x1b\x07]", page)
-        assert not re.search(r"\sstyle=|\son[a-z]+=|<script>", re.sub(r"&[a-z#0-9]+;", "", page).replace("onclick=x", "").replace("onerror=alert", ""))
+        tags = re.findall(r"<[a-z][^>]*>", page)
+        assert not [tag for tag in tags if re.search(r"\s(style|on[a-z]+)\s*=", tag) or tag == "<script>"]
     assert "⟨U+202E⟩" in pages[0]
 
 
@@ -200,9 +200,7 @@ def test_a_forked_spec_keeps_what_the_what_if_said(served, runs):
     told = served.get(f"/v1/runs/{runs[0]}/what-if", params={"rule": rules}).json()
     page = shown(served, f"/runs/{runs[0]}/fork?{'&'.join('rule=' + quote(r) for r in rules)}")
     text = html.unescape(re.search(r"<textarea[^>]*>\n?(.*?)</textarea>", page, re.DOTALL)[1])
-    import yaml
-
-    job = served.until(served.submit(yaml.safe_load(text))["id"])
+    job = served.until(served.submit(read_yaml(text, "the editor"))["id"])
     assert job["state"] == "SUCCEEDED"
     assert job["total"]["exported"] == told["after"]["documents"]
 

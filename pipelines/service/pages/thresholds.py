@@ -77,7 +77,8 @@ def thresholds(request: Request, run: RunId, service: Served, token: Reader, wan
     wanted = _complete(explorer.view, wanted, columns)
     spread = explorer.histogram(str(wanted.column), BINS)
     if wanted.test in BOUNDS and not wanted.values and spread["kind"] == "number":
-        end = spread["edges"][0 if wanted.test in ("ge", "gt") else -1]
+        low, high = _ends(explorer, wanted, spread)
+        end = low if wanted.test in ("ge", "gt") else high
         wanted = Threshold(wanted.column, wanted.test, (_written(end),), wanted.others)
     return page(
         request,
@@ -150,9 +151,9 @@ def _range(explorer: Explorer, wanted: Threshold, spread: Mapping[str, Any]) -> 
     if spread["kind"] != "number" or wanted.test not in BOUNDS or not wanted.values:
         return None
     edges = spread["edges"]
-    whole = pa.types.is_integer(explorer.view.fields[str(wanted.column)].type)
+    whole = _whole(explorer, wanted)
     limit = _limit(explorer, wanted)
-    ends = (math.floor(edges[0]), math.ceil(edges[-1])) if whole else (edges[0], edges[-1])
+    ends = _ends(explorer, wanted, spread)
     step = max(1, round((ends[1] - ends[0]) / STEPS)) if whole else (ends[1] - ends[0]) / STEPS
     shown = {**spread, "edges": [ends[0], *edges[1:-1], ends[1]]}
     label = f"How {wanted.column} is spread, with the threshold as a line"
@@ -165,6 +166,16 @@ def _range(explorer: Explorer, wanted: Threshold, spread: Mapping[str, Any]) -> 
         "figure": figure(shown, limit, label),
         "roots": in_roots(spread),
     }
+
+
+def _whole(explorer: Explorer, wanted: Threshold) -> bool:
+    return bool(pa.types.is_integer(explorer.view.fields[str(wanted.column)].type))
+
+
+def _ends(explorer: Explorer, wanted: Threshold, spread: Mapping[str, Any]) -> tuple[float, float]:
+    """Where what is drawn begins and ends; at whole numbers where the column has only these."""
+    low, high = spread["edges"][0], spread["edges"][-1]
+    return (math.floor(low), math.ceil(high)) if _whole(explorer, wanted) else (low, high)
 
 
 def _limit(explorer: Explorer, wanted: Threshold) -> float | None:

@@ -37,12 +37,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 // <button data-key="1"> or <a data-key="n">: the key does what a click does. While an answer is on its way no key counts.
-let waits = false;
-document.addEventListener("htmx:beforeRequest", (event) => { if (event.target.closest("#labelling form")) waits = true; });
-document.addEventListener("htmx:afterSettle", () => { waits = false; });
-document.addEventListener("htmx:sendError", () => { waits = false; });
+// A key that is pressed before the next document is there would label what nobody has seen.
+function waits() { return document.querySelector("#labelling[data-waits]") !== null; }
+function wait(on) { const part = document.getElementById("labelling"); if (part) part.toggleAttribute("data-waits", on); }
+document.addEventListener("htmx:beforeRequest", (event) => { if (event.target.closest("#labelling form")) wait(true); });
+document.addEventListener("htmx:afterSettle", () => wait(false));
+document.addEventListener("htmx:sendError", () => wait(false));
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey || waits) return;
+  if (event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey || waits()) return;
   if (event.target.closest("input, textarea, select, [contenteditable]") || document.querySelector("dialog[open]")) return;
   const found = [...document.querySelectorAll("[data-key]")].find((element) => element.dataset.key === event.key);
   if (!found) return;
