@@ -15,7 +15,28 @@ from pipelines.store import Store
 HOSTILE = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe\u202c \x1b[31m \x07"
 HOSTILE_ID = "<b onclick=x>id</b>\u202e"
 REPEATED = "All rights are reserved by the mill, and nothing of this page may be ground again without asking.\n\n"
-WORDS = "the of and to that with have be flour bran sieve drum grain miller stone water wheel sack bread oven".split()
+WORDS = (
+    "the",
+    "of",
+    "and",
+    "to",
+    "that",
+    "with",
+    "have",
+    "be",
+    "flour",
+    "bran",
+    "sieve",
+    "drum",
+    "grain",
+    "miller",
+    "stone",
+    "water",
+    "wheel",
+    "sack",
+    "bread",
+    "oven",
+)
 
 
 def corpus(folder: Path) -> Path:
@@ -25,9 +46,9 @@ def corpus(folder: Path) -> Path:
     def prose(words: int) -> str:
         return " ".join(source.choice(WORDS) for _ in range(words))
 
-    lines: list[dict[str, Any]] = []
-    for i in range(40):
-        lines.append({"id": f"plain-{i:02d}", "text": f"{prose(3 + 2 * i)}.", "lang": ["en", "fr", "de"][i % 3]})
+    lines: list[dict[str, Any]] = [
+        {"id": f"plain-{i:02d}", "text": f"{prose(3 + 2 * i)}.", "lang": ["en", "fr", "de"][i % 3]} for i in range(40)
+    ]
     for i in range(12):
         text = f"{prose(30)}\n\n{REPEATED}Write to miller{i}@mail.example.org about sack {i}, or to +44 20 7946 012{i % 10}."
         lines.append({"id": f"letter-{i:02d}", "text": text, "lang": "en", "url": f"https://example.org/{i}"})
@@ -39,7 +60,9 @@ def corpus(folder: Path) -> Path:
             lines.append({"id": f"copy-{c}-{i}", "text": " ".join(words), "lang": "en"})
     for i in range(6):
         extra = {"url": "javascript:alert(3)", "extra": "<u>meta</u>"}
-        lines.append({"id": HOSTILE_ID, "text": f"{HOSTILE} {prose(4 + 20 * i)} {{{{7*7}}}} z" + "\u0301" * 40, **extra})
+        lines.append(
+            {"id": HOSTILE_ID, "text": f"{HOSTILE} {prose(4 + 20 * i)} {{{{7*7}}}} z" + "\u0301" * 40, **extra}
+        )
     path = folder / "browsed.jsonl"
     whole = [json.dumps(line, ensure_ascii=False) for line in lines]
     path.write_text("\n".join([*whole, '{"id": "<i>cut</i>", "text": "no end', "[1, 2]"]), encoding="utf-8")

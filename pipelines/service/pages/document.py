@@ -59,16 +59,16 @@ def document(
     )
 
 
-def _beside(explorer: Explorer, asked: Asked, at: int | None) -> dict[str, tuple[str, int]]:
+def _beside(explorer: Explorer, asked: Asked, at: int | None) -> dict[str, tuple[str, int] | None]:
     """The documents before and after in the list: their doc_id and place."""
     if at is None:
-        return {}
+        return {"previous": None, "next": None}
     start = max(0, at - 1)
     options = {"offset": start, "limit": at - start + 2, "sort": asked.sort}
     rows = explorer.documents(asked.fate, asked.reason, asked.tests(), **options).rows
     found = {start + i: row["doc_id"] for i, row in enumerate(rows)}
     places = {"previous": at - 1, "next": at + 1}
-    return {name: (found[n], n) for name, n in places.items() if found.get(n) is not None}
+    return {name: (found[n], n) if n in found else None for name, n in places.items()}
 
 
 # -- duplicates ---------------------------------------------------------------------------------------------------------
