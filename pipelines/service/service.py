@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from pipelines.service import ablations
+from pipelines.service.agreement import Agreement
 from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
 from pipelines.service.database.tables import RunRow
@@ -63,6 +64,7 @@ class Service:
         self.trying = Trying(self.store, settings)
         self.exporting = Exporting(self.store, settings)
         self.labelling = LabelQueue(self.store)
+        self.agreement = Agreement(self.store)
         self.retention = Retention(self.store, self.database, settings)
         self._submitting = Submitting(self.store, self.database, settings, self.trying)
         self._ends = threading.Event()

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, FastAPI
 
-from pipelines.service.pages import artifacts, assets, editing, run, runs, trouble
+from pipelines.service.pages import artifacts, assets, editing, finished, run, runs, trouble
 from pipelines.service.pages.flow import Flows
 
 router = APIRouter(include_in_schema=False)
-for part in (assets.router, runs.router, run.router, editing.router, artifacts.router):
+for part in (assets.router, runs.router, run.router, editing.router, artifacts.router, finished.router):
     router.include_router(part)
 
 
