@@ -56,7 +56,8 @@ def _brought(at: At, run: str, folder: Path, watch: Watch) -> Flow[Download]:
     fetched = nbytes = 0
     watch.step(STEP, 0, len(files), 0)
     for done, file in enumerate(files, 1):
-        fetched += yield from _fetched(at, base, file)
+        yield from _fetched(at, base, file)
+        fetched += file.fetched
         nbytes += file.size
         watch.step(STEP, done, len(files), nbytes)
     for name in (*ABOUT, MANIFEST):
@@ -75,6 +76,7 @@ class _File:
 
     folder: Path
     entry: Mapping[str, Any]
+    fetched: int = 0  # bytes that came over the network, also those of connections that broke
 
     def __post_init__(self) -> None:
         name = self.entry["name"]
@@ -135,30 +137,29 @@ class _File:
             return bool(hashlib.file_digest(file, "sha256").hexdigest() == self.entry["sha256"])
 
 
-def _fetched(at: At, base: str, file: _File) -> Flow[int]:
-    """How many bytes it took to have a file whole."""
+def _fetched(at: At, base: str, file: _File) -> Flow[None]:
+    """Have a file whole."""
     if (yield Work(file.there)):
-        return 0
+        return
     yield Work(lambda: file.part.parent.mkdir(parents=True, exist_ok=True))
-    fetched = yield from _filled(at, base, file)
+    yield from _filled(at, base, file)
     if not (yield Work(file.finish)):  # perhaps what was there was of another file: once more, from nothing
-        fetched += yield from _filled(at, base, file)
+        yield from _filled(at, base, file)
         if not (yield Work(file.finish)):
             raise DataError(
                 f"{file.name} does not have the checksum that the manifest says; the export is damaged, or somebody between "
                 "changes it",
                 file=file.name,
             )
-    return fetched
 
 
-def _filled(at: At, base: str, file: _File) -> Flow[int]:
+def _filled(at: At, base: str, file: _File) -> Flow[None]:
     """Fetch what is missing of a file, over broken connections."""
-    tries, fetched = Tries(at.outage), 0
+    tries = Tries(at.outage)
     while True:
         have = yield Work(file.begun)
         if have == file.size and (have or file.part.is_file()):
-            return fetched
+            return
         failure: Exception = httpx.ReadError("the file ended too soon")
         wait = None
         ask = Ask("GET", base + quote(file.name), headers={"Range": f"bytes={have}-"} if have else {})
@@ -167,7 +168,7 @@ def _filled(at: At, base: str, file: _File) -> Flow[int]:
             if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 if answer.status == HTTPStatus.OK:
                     yield Work(lambda: file.cut(0))
-                fetched += yield from _poured(file, tries)
+                yield from _poured(file, tries)
             elif answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 yield Work(lambda: file.cut(0))
             else:
@@ -183,21 +184,20 @@ def _filled(at: At, base: str, file: _File) -> Flow[int]:
             yield Pause(pause)
 
 
-def _poured(file: _File, tries: Tries) -> Flow[int]:
-    """Put what comes into a file, also when it breaks off; gives how many bytes came."""
-    waiting, total = bytearray(), 0
+def _poured(file: _File, tries: Tries) -> Flow[None]:
+    """Put what comes into a file, also when it breaks off."""
+    waiting = bytearray()
     try:
         while (chunk := (yield More())) is not None:
             tries.renew()
             waiting += chunk
-            total += len(chunk)
+            file.fetched += len(chunk)
             if len(waiting) >= _PIECE:
                 data, waiting = bytes(waiting), bytearray()
                 yield Work(lambda data=data: file.add(data))  # type: ignore[misc]
         yield Hush()
     finally:
         file.add(bytes(waiting))
-    return total
 
 
 def _prepare(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from typing import Self
 
 
 class Proxy:
@@ -19,7 +20,7 @@ class Proxy:
         self.answered = 0  # bytes that came back from the target
         self.asked = b""  # everything that was asked
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
