@@ -29,6 +29,8 @@ ABOUT = ("README.md", "croissant.json", "SHA256SUMS")
 STEP = "download"
 _PART = ".part"
 _PIECE = 2**20
+#: How often a file may come to an orderly end with another size than the manifest says.
+_SHORT = 2
 
 
 def downloaded(at: At, run: str, out: str | Path, watch: Watch) -> Flow[Download]:
@@ -146,16 +148,19 @@ def _fetched(at: At, base: str, file: _File) -> Flow[None]:
     if not (yield Work(file.finish)):  # perhaps what was there was of another file: once more, from nothing
         yield from _filled(at, base, file)
         if not (yield Work(file.finish)):
-            raise DataError(
-                f"{file.name} does not have the checksum that the manifest says; the export is damaged, or somebody between "
-                "changes it",
-                file=file.name,
-            )
+            raise _damaged(file)
+
+
+def _damaged(file: _File) -> DataError:
+    return DataError(
+        f"{file.name} is not what the manifest says; the export is damaged, or somebody between changes it: run the spec again",
+        file=file.name,
+    )
 
 
 def _filled(at: At, base: str, file: _File) -> Flow[None]:
     """Fetch what is missing of a file, over broken connections."""
-    tries = Tries(at.outage)
+    tries, short = Tries(at.outage), 0
     while True:
         have = yield Work(file.begun)
         if have == file.size and (have or file.part.is_file()):
@@ -169,8 +174,10 @@ def _filled(at: At, base: str, file: _File) -> Flow[None]:
                 if answer.status == HTTPStatus.OK:
                     yield Work(lambda: file.cut(0))
                 yield from _poured(file, tries)
+                short += 1
             elif answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 yield Work(lambda: file.cut(0))
+                short += 1
             else:
                 failure, wait = error_of(answer, f"GET {ask.path}"), retry_after(answer)
                 if answer.status != REFUSED and answer.status not in UNSURE:
@@ -178,6 +185,8 @@ def _filled(at: At, base: str, file: _File) -> Flow[None]:
         except httpx.TransportError as error:
             failure = error
         if (yield Work(file.begun)) != file.size:
+            if short > _SHORT:
+                raise _damaged(file)
             pause = tries.pause(wait)
             if pause is None:
                 raise unreachable(at, failure) from failure
