@@ -113,7 +113,7 @@ class _File:
     def begun(self) -> int:
         """How many bytes of it are there; what is longer than it is thrown away."""
         have = self.part.stat().st_size if self.part.is_file() else 0
-        return have if have <= self.size else self.cut(0)
+        return have if 0 < have <= self.size else self.cut(0)
 
     def cut(self, have: int) -> int:
         """Throw away what comes after so many bytes."""
@@ -161,36 +161,36 @@ def _damaged(file: _File) -> DataError:
 def _filled(at: At, base: str, file: _File) -> Flow[None]:
     """Fetch what is missing of a file, over broken connections."""
     tries, short = Tries(at.outage), 0
-    while True:
-        have = yield Work(file.begun)
-        if have == file.size and (have or file.part.is_file()):
-            return
-        failure: Exception = httpx.ReadError("the file ended too soon")
-        wait = None
-        ask = Ask("GET", base + quote(file.name), headers={"Range": f"bytes={have}-"} if have else {})
+    while (have := (yield Work(file.begun))) != file.size:
+        if short > _SHORT:
+            raise _damaged(file)
         try:
-            answer: Answer = yield Listen(ask)
-            if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                if answer.status == HTTPStatus.OK:
-                    yield Work(lambda: file.cut(0))
-                yield from _poured(file, tries)
-                short += 1
-            elif answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                yield Work(lambda: file.cut(0))
-                short += 1
-            else:
-                failure, wait = error_of(answer, f"GET {ask.path}"), retry_after(answer)
-                if answer.status != REFUSED and answer.status not in UNSURE:
-                    raise failure
+            refusal, wait = yield from _connected(base, file, have, tries)
+            short += refusal is None
         except httpx.TransportError as error:
-            failure = error
+            refusal, wait = error, None
         if (yield Work(file.begun)) != file.size:
-            if short > _SHORT:
-                raise _damaged(file)
             pause = tries.pause(wait)
             if pause is None:
+                failure = refusal or httpx.ReadError("the file ended too soon")
                 raise unreachable(at, failure) from failure
             yield Pause(pause)
+
+
+def _connected(base: str, file: _File, have: int, tries: Tries) -> Flow[tuple[Exception | None, float | None]]:
+    """Take what one connection brings; why the service would not for the moment, and how long it asks to wait."""
+    ask = Ask("GET", base + quote(file.name), headers={"Range": f"bytes={have}-"} if have else {})
+    answer: Answer = yield Listen(ask)
+    if answer.status in (HTTPStatus.OK, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+        yield Work(lambda: file.cut(0))
+    if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        yield from _poured(file, tries)
+    elif answer.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        refusal = error_of(answer, f"GET {ask.path}")
+        if answer.status != REFUSED and answer.status not in UNSURE:
+            raise refusal
+        return refusal, retry_after(answer)
+    return None, None
 
 
 def _poured(file: _File, tries: Tries) -> Flow[None]:

@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 from pipelines.client import AsyncClient, Client, DataError, State, StorageError, TooMany, Unfinished, Unreachable
 from pipelines.client.server_events import Message, Parser
 
-RUN = {
-    **{"id": "job", "name": "small", "managed": True, "attempt": 1, "created": 0, "updated": 0, "priority": 0},
+RUN: dict = {
+    "id": "job",
+    "name": "small",
+    "managed": True,
+    "state": "RUNNING",
+    "version": 2,
+    "pinned": False,
+    **dict.fromkeys(("created", "updated", "priority", "restarts", "attempt"), 0),
     **dict.fromkeys(("run", "token", "progress", "total", "error", "export")),
-    **{"pinned": False, "restarts": 0, "state": "RUNNING", "version": 2},
 }
 EVENTS = [
     {"type": "state", "attempt": 0, "state": "QUEUED"},
