@@ -46,10 +46,12 @@ def look(tamis: Client, job: str) -> None:
         rules = tamis.explain(job, document, frame="arrow").to_pylist()
         print("why:", [(r["reason"], r["value"], r["threshold"]) for r in rules if r["status"] == "fail"])
 
-    # 6. What would another threshold keep? The first rule that compares with a number, a little lower.
-    rule = next((r for r in tamis.report(job, "json")["rules"] if isinstance(r.get("value"), (int, float))), None)
-    if rule is not None:
-        print(tamis.what_if(job, [f"{rule['column']}>={rule['value'] * 0.8}"]).to_pylist())
+    # 6. What would another threshold keep? The first rule that asks for at least a number, a little lower.
+    for rule in tamis.report(job, "json")["rules"]:
+        values = [found["value"] for found in rule["resolved"]]
+        if rule["test"] == "ge" and len(values) == 1 and isinstance(values[0], (int, float)):
+            print(tamis.what_if(job, [f"{rule['column']}>={values[0] * 0.8}"]).to_pylist())
+            break
 
 
 def keep(tamis: Client, job: str, out: Path) -> None:

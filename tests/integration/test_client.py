@@ -19,11 +19,11 @@ from pipelines.client import (
     Cancelled,
     Client,
     Conflict,
-    DataError,
     Forbidden,
     NotFound,
     SpecError,
     State,
+    TamisError,
     Unauthorized,
     Unfinished,
     models,
@@ -187,7 +187,7 @@ def test_a_run_that_fails_raises_what_it_failed_of(tamis, folder):
     spec = {**spec_of(texts(folder)), "max_drop": 0.01, "name": "drops"}
     failed = tamis.wait(tamis.submit(spec).id)
     assert failed.state is State.FAILED
-    with pytest.raises((SpecError, DataError)) as error:
+    with pytest.raises(TamisError) as error:
         failed.check()
     assert error.value.problem() == failed.error
 
