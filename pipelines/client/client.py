@@ -62,7 +62,7 @@ class _Reaching(Calls):
 
 
 class Client(_Reaching):
-    """A client with blocking calls. Close it, or use it in a `with` block; not for several threads at once."""
+    """A client with blocking calls, also from several threads. Close it, or use it in a `with` block."""
 
     def _open(self, options: dict[str, Any]) -> None:
         self._http = httpx.Client(**options)

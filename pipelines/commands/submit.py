@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,7 +71,13 @@ def submit(  # noqa: PLR0913, PLR0917 - options of one command
     from pipelines.spec import parse_change  # noqa: PLC0415 - only where something is changed
 
     key = key or new_key()
-    asked = {"key": key, "priority": priority, "engine": engine.value, "workers": workers, "paths": paths.value}
+    asked: dict[str, Any] = {
+        "key": key,
+        "priority": priority,
+        "engine": engine.value,
+        "workers": workers,
+        "paths": paths.value,
+    }
     with Client(server, token) as client:
         with interruptible(f"whether the job was accepted, the same command with --key {key} tells"):
             run = client.submit(spec, changes=dict(parse_change(text) for text in changes or ()), **asked)
