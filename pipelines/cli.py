@@ -32,6 +32,7 @@ from pipelines.commands.shared import (
     answer,
     interruptible,
 )
+from pipelines.commands.submit import submit
 from pipelines.commands.token import token
 from pipelines.run import Options
 from stages.artifacts import PREFIX
@@ -52,6 +53,7 @@ app.add_typer(token, name="token")
 app.command()(artifacts)
 app.command()(label)
 app.command()(serve)
+app.command()(submit)
 app.command(cls=Several)(ablate)
 
 
