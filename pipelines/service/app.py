@@ -9,11 +9,26 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.service import problems
-from pipelines.service.routes import ablations, documents, events, health, labels, outcomes, runs, session, specs
+from pipelines.service.routes import (
+    ablations,
+    audit,
+    documents,
+    events,
+    health,
+    labels,
+    metrics,
+    outcomes,
+    runs,
+    session,
+    specs,
+)
 from pipelines.service.service import Service
+from pipelines.service.surroundings import surround
 
 ROUTERS = (
     health.router,
+    metrics.router,
+    audit.router,
     session.router,
     events.router,
     documents.router,
@@ -49,6 +64,7 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
+    surround(app, service)
     for router in ROUTERS:
         app.include_router(router)
     _describe_problems(app)
