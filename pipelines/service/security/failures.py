@@ -31,7 +31,7 @@ class TooManyFailures(TooMany):
 
 
 class Failures:
-    """Wrong tokens by address, for several threads. `total` counts them all."""
+    """Wrong tokens by address, for several threads. `total` counts them all; its length is how much is remembered."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,6 +39,9 @@ class Failures:
         self._until: OrderedDict[str, float] = OrderedDict()  # address: when its failures are forgotten
         self._right: OrderedDict[bytes, None] = OrderedDict()  # digests of tokens that were right
         self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._until) + len(self._right)
 
     def check(self, address: str | None, credential: str, find: Callable[[], Token]) -> Token:
         """The token that `find` gives for what somebody at an address showed.

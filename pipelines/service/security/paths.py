@@ -83,7 +83,8 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for name, below in value.items():
             if not (place.startswith("keep[") and name in WORDS):
-                yield place or "top", str(name)
+                if "/" in str(name) or str(name).startswith("~"):
+                    yield place or "top", str(name)
                 yield from _strings(below, f"{place}.{name}" if place else str(name))
     elif isinstance(value, (list, tuple)):
         for i, below in enumerate(value):
