@@ -4,6 +4,7 @@ What happens is counted as it happens, from when this process began; what stands
 read from the database when somebody asks. Labels are routes, methods, states and kinds of call: none grows with use.
 """
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -60,6 +61,7 @@ class Metrics:
         )
         for state in ENDED:
             self._ended.labels(str(state))
+        self._lock = threading.Lock()
         self._heard: OrderedDict[str, int] = OrderedDict()
         own.register(_Standing(service, failures, audit))
         ProcessCollector(registry=own)
@@ -74,12 +76,13 @@ class Metrics:
 
     def heard(self, job: str, event: Event) -> None:
         """Count what happened to a job. An event that was heard before counts no more."""
-        if event.number <= self._heard.get(job, 0):
-            return
-        self._heard[job] = event.number
-        self._heard.move_to_end(job)
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
+        with self._lock:
+            if event.number <= self._heard.get(job, 0):
+                return
+            self._heard[job] = event.number
+            self._heard.move_to_end(job)
+            if len(self._heard) > REMEMBERED:
+                self._heard.popitem(last=False)
         if event.type == PROGRESS:
             self._told.inc()
         elif event.type == STATE:
