@@ -68,12 +68,18 @@ class Traces:
 
     def _job(self, job: str, events: list[Event]) -> None:
         first, last = events[0], events[-1]
-        about = {"tamis.job": job, "tamis.state": str(last.data["state"]), "tamis.attempts": last.attempt}
+        about: dict[str, str | int] = {
+            "tamis.job": job,
+            "tamis.state": str(last.data["state"]),
+            "tamis.attempts": last.attempt,
+        }
         span = self._tracer.start_span("job", attributes=about, start_time=_ns(first.at))
         for event in events:
             if event.type != PROGRESS:
-                said = {k: str(v)[:1000] for k, v in event.data.items() if k in {"state", "run", "note"}}
-                span.add_event(event.type, {"attempt": event.attempt, **said}, timestamp=_ns(event.at))
+                said: dict[str, str | int] = {
+                    k: str(v)[:1000] for k, v in event.data.items() if k in {"state", "run", "note"}
+                }
+                span.add_event(event.type, {**said, "attempt": event.attempt}, timestamp=_ns(event.at))
         if last.data["state"] == State.FAILED:
             _fail(span, str((last.data.get("error") or {}).get("title", "")))
         span.end(_ns(last.at))

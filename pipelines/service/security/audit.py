@@ -121,7 +121,7 @@ class Audited:
 
     def _keep(self, scope: Scope, status: int) -> None:
         token: Token | None = scope["state"].get("token")
-        who = {"who": None, "name": None, "scope": None, "kind": None}
+        who: dict[str, str | None] = {"who": None, "name": None, "scope": None, "kind": None}
         if token is not None:
             who = {"who": token.id, "name": token.name, "scope": token.scope, "kind": token.kind}
         client = scope.get("client")
