@@ -46,13 +46,13 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        del app
         service.hub.bind(asyncio.get_running_loop())
         await run_in_threadpool(lambda: service.start(again=reindex))
         try:
             yield
         finally:
             await run_in_threadpool(service.close)
+            await run_in_threadpool(app.state.end)
 
     app = FastAPI(
         title="tamis",

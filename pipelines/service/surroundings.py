@@ -21,7 +21,7 @@ from pipelines.service.service import Service
 
 
 def surround(app: FastAPI, service: Service) -> None:
-    """Put the layers around an application.
+    """Put the layers around an application; `app.state.end` is to be called when it ends.
 
     Raises:
         SpecError: traces are to be sent where they cannot be.
@@ -31,8 +31,10 @@ def surround(app: FastAPI, service: Service) -> None:
     state.metrics = Metrics(service, state.failures, state.audit)
     traces = Traces(settings.traces, service.store) if settings.traces else None
     service.hub.hearing.append(state.metrics.heard)
+    state.end = lambda: None
     if traces is not None:
         service.hub.hearing.append(traces.heard)
+        state.end = traces.close  # at the end of the lifespan: the signal that ends the server ends the process too
     inside = app.build_middleware_stack
 
     def stack() -> ASGIApp:
