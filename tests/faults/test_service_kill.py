@@ -36,9 +36,10 @@ def served(folder: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def usual(served: Served, folder: Path) -> float:
-    """Seconds that a job takes from its submission to its end."""
-    began = time.monotonic()
-    assert served.until(served.submit(job_spec(folder, "usual"))["id"])["state"] == "SUCCEEDED"
+    """Seconds that a job takes from its submission to its end, once kernels are compiled."""
+    for name in ("first", "usual"):
+        began = time.monotonic()
+        assert served.until(served.submit(job_spec(folder, name))["id"])["state"] == "SUCCEEDED"
     return time.monotonic() - began
 
 
@@ -84,7 +85,7 @@ def undisturbed(folder: Path, spec: dict[str, Any]) -> dict[str, str]:
 def ended_once(served: Served, folder: Path, spec: dict[str, Any], told: set[str]) -> None:
     """A job that was accepted is there once, ended once, was done once, and left what it should."""
     found = served.get("/v1/runs", params={"name": spec["name"], "limit": 200}).json()["runs"]
-    [job] = [one["id"] for one in found]
+    [job] = [one["id"] for one in found if one["managed"]]
     assert told <= {job}, "who was told of a job was told of this one"
     assert served.until(job)["state"] == "SUCCEEDED"
     states = [event["state"] for event in served.events(job) if event["type"] == "state"]
