@@ -114,7 +114,7 @@ class Audited:
         await self._app(scope, receive, kept)
 
     def _counts(self, scope: Scope, status: int) -> bool:
-        if scope["method"] not in SAFE or scope["path"] == SIGN_IN:
+        if scope["method"] not in SAFE or (scope["path"] == SIGN_IN and scope["query_string"]):
             return True
         headers = Headers(scope=scope)
         return status in _REFUSED and ("authorization" in headers or signed_in(headers, self._cookie))
