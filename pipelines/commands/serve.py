@@ -29,6 +29,26 @@ KeepLast = Annotated[
 ]
 
 
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint", metavar="URL", help="A base_url of language models that specs may ask; may be repeated."
+    ),
+]
+Traces = Annotated[str | None, typer.Option("--traces", metavar="URL", help="Send traces there, as OTLP over HTTP.")]
+
+
+class LogKind(StrEnum):
+    """How lines of the log are written."""
+
+    auto = "auto"
+    json = "json"
+    console = "console"
+
+
+Logs = Annotated[LogKind, typer.Option("--logs", envvar="TAMIS_LOGS", help="auto: console on a terminal, else json.")]
+
+
 class LauncherName(StrEnum):
     """What runs drivers."""
 
@@ -50,6 +70,9 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     database: DatabaseUrl = None,
     reindex: Reindex = False,
     keep_last: KeepLast = None,
+    endpoints: Endpoints = None,
+    traces: Traces = None,
+    logs: Logs = LogKind.auto,
     launcher: Launcher = LauncherName.subprocess,
     engine: EngineChoice = EngineName.auto,
     workers: Workers = None,
@@ -81,6 +104,9 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         address=address,
         allow_public=allow_public,
         keep_last=keep_last,
+        endpoints=tuple(endpoints or ()),
+        traces=traces,
+        logs=logs.value,
     )
     with interruptible("jobs go on, and the same command finds them"):
         serve_until_told(settings, lambda line: print(line, file=sys.stderr, flush=True), reindex=reindex)  # noqa: T201

@@ -10,11 +10,26 @@ from fastapi.concurrency import run_in_threadpool
 
 from pipelines.service import problems
 from pipelines.service.pages import router as pages
-from pipelines.service.routes import ablations, documents, events, health, labels, outcomes, runs, session, specs
+from pipelines.service.routes import (
+    ablations,
+    audit,
+    documents,
+    events,
+    health,
+    labels,
+    metrics,
+    outcomes,
+    runs,
+    session,
+    specs,
+)
 from pipelines.service.service import Service
+from pipelines.service.surroundings import surround
 
 ROUTERS = (
     health.router,
+    metrics.router,
+    audit.router,
     session.router,
     events.router,
     documents.router,
@@ -32,13 +47,13 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        del app
         service.hub.bind(asyncio.get_running_loop())
         await run_in_threadpool(lambda: service.start(again=reindex))
         try:
             yield
         finally:
             await run_in_threadpool(service.close)
+            await run_in_threadpool(app.state.end)
 
     app = FastAPI(
         title="tamis",
@@ -50,6 +65,7 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
+    surround(app, service)
     for router in ROUTERS:
         app.include_router(router)
     pages.install(app)

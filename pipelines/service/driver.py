@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipelines.run import Options, run
 from pipelines.service import requests
 from pipelines.service.claims import Claim
 from pipelines.service.history import NOTE, PROGRESS, RUN, Conflict, History
+from pipelines.service.observe.logs import VARIABLE, bind, configure, logger
 from pipelines.service.states import State
 from pipelines.spec import from_data
 from pipelines.store import Store
@@ -28,6 +28,7 @@ from stages.errors import TamisError
 
 #: Seconds between two tellings of progress: a few hundred files for the longest job.
 SOONEST, LATEST, OF_ELAPSED = 1.0, 30.0, 0.01
+_LOG = logger("tamis.driver")
 
 
 class Telling:
@@ -36,6 +37,7 @@ class Telling:
     def __init__(self, history: History, attempt: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._history, self._attempt, self._clock = history, attempt, clock
         self._began = clock()
+        bind(job=history.job, attempt=attempt)
         self._last = float("-inf")
 
     def step(self, name: str, done: int, total: int, nbytes: int = 0) -> None:
@@ -44,15 +46,18 @@ class Telling:
         wait = min(max(SOONEST, OF_ELAPSED * (now - self._began)), LATEST)
         if now - self._last >= wait or (done == total and now - self._last >= SOONEST / 4):
             self._history.tell(PROGRESS, self._attempt, step=name, done=done, total=total, bytes=nbytes)
+            _LOG.info("progress", step=name, shard=done, shards=total, bytes=nbytes)
             self._last = now
 
     def opened(self, run: str) -> None:
         """Tell which run of the store it is."""
+        bind(run=run)
         self._history.tell(RUN, self._attempt, run=run)
 
     def say(self, sentence: str) -> None:
         """Tell a sentence."""
         self._history.tell(NOTE, self._attempt, note=sentence)
+        _LOG.info(sentence)
 
 
 def drive(store: Store, job: str, attempt: int, options: Options) -> State:
@@ -74,6 +79,7 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
     except Conflict:
         raise
     except TamisError as error:
+        _LOG.error(error.message, **{k: v for k, v in error.fields.items() if k in ("step", "shard", "row", "source")})
         return _end(history, State.FAILED, attempt, error=error.problem())
     return _end(history, State.SUCCEEDED, attempt, run=done["run"], **{k: v for k, v in done.items() if k != "run"})
 
@@ -86,12 +92,14 @@ def _end(history: History, state: State, attempt: int, **data: Any) -> State:
     if history.state is not State.CANCELLING and state is State.CANCELLED:
         state, data = State.CRASHED, {"note": "the process was told to end"}
     history.move(state, attempt=attempt, **data)
+    _LOG.info("the job has ended", state=str(state))
     return state
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver; gives its exit code."""
     given = _parser().parse_args(arguments)
+    configure(os.environ.get(VARIABLE, "console"))
     with ExitStack() as stack:
         if given.claim is not None:
             stack.enter_context(Claim.inherited(given.claim))
@@ -100,10 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             state = drive(Store.open(given.store, create=False), given.job, given.attempt, options)
         except TamisError as error:
-            print(f"tamis driver: {error.message}", file=sys.stderr)  # noqa: T201 - the driver's log
+            _LOG.error(error.message)
             return error.exit_code
         except Exception:  # noqa: BLE001 - a process boundary: the trace is the log's, the crash is the supervisor's
-            traceback.print_exc()
+            _LOG.exception("the driver failed")
             return 1
     return 0 if state is State.SUCCEEDED else 1
 

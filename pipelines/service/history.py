@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.secret_values import redacted
 from pipelines.service.states import State, may_follow
 from pipelines.store import Store
 from stages.errors import DataError
@@ -104,7 +105,7 @@ class History:
     def _create(self, kind: str, attempt: int, data: Mapping[str, Any]) -> Event | None:
         """The next event, or None where somebody else's came first."""
         nonce = secrets.token_hex(8)
-        value = {"nonce": nonce, "at": round(time.time(), 3), "type": kind, "attempt": attempt, **data}
+        value = {"nonce": nonce, "at": round(time.time(), 3), "type": kind, "attempt": attempt, **redacted(data)}
         path = _path(self.job, self.number + 1)
         # On S3 a refusal may mean that an earlier try of this very call arrived: the nonce tells.
         if not self.store.create_json(path, value) and self.store.get_json(path)["nonce"] != nonce:

@@ -4,18 +4,22 @@ What they read is the store's history; a wake says that there is more of it, nev
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipelines.service.history import Event
 
 
 class Hub:
-    """The bell between the supervisor's thread and the event loop of the server."""
+    """The bell between the supervisor's thread and the event loop of the server.
+
+    `hearing` are called with every event, in the thread that tells it; an event may be told twice.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: dict[str | None, set[asyncio.Event]] = {}
+        self.hearing: list[Callable[[str, Event], None]] = []
         self.closed = False
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,7 +28,8 @@ class Hub:
 
     def publish(self, job: str, event: Event) -> None:
         """Wake who listens to a job, or to all; from any thread."""
-        del event
+        for hear in self.hearing:
+            hear(job, event)
         self._ring(job)
 
     def close(self) -> None:

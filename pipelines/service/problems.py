@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from pipelines.secret_values import redact
 from stages.errors import TamisError
 
 MEDIA_TYPE = "application/problem+json"
@@ -37,7 +38,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def problem(status: int, kind: str, title: str, headers: dict[str, str] | None = None, **fields: Any) -> JSONResponse:
     """An answer that is a problem."""
     content = {**fields, "type": kind, "status": status, "title": title}
-    return JSONResponse(content, status, headers, MEDIA_TYPE)
+    return JSONResponse(_plain(content), status, headers, MEDIA_TYPE)
 
 
 def answer_to(error: TamisError) -> JSONResponse:
@@ -93,9 +94,9 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it; lone surrogates, which HTTP cannot carry, are written out."""
+    """The value as JSON can hold it, without secrets; lone surrogates, which HTTP cannot carry, are written out."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return redact(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_plain(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,6 +1,5 @@
 """The server: listens, tells where, serves until it is told to end. Drivers go on after it."""
 
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ import uvicorn
 
 from pipelines.service import tokens
 from pipelines.service.app import create_app
+from pipelines.service.observe import logs
 from pipelines.service.security.authentication import LINK_SECONDS
 from pipelines.service.service import Service
 from pipelines.service.settings import Settings
@@ -45,12 +45,12 @@ def serve(settings: Settings, say: Say, *, reindex: bool = False) -> None:
         SpecError: the settings are wrong, or the address cannot be listened on.
         StorageError: the store or the database cannot be opened, or another service has them.
     """
+    logs.configure(settings.logs)
     settings.check()
     listening = _listen(settings)
     settings = replace(settings, port=listening.getsockname()[1])
     service = Service(settings)
     welcome(service.store, settings, say)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         create_app(service, reindex=reindex),
         log_config=None,

@@ -38,6 +38,8 @@ class Settings:
     allow_public: bool = False
     keep_last: int | None = None  # ended jobs that retention leaves; None: all
     traces: str | None = None  # an OTLP endpoint
+    endpoints: tuple[str, ...] = ()  # addresses of language models that specs may ask
+    logs: str = "auto"  # or "json", "console"
 
     @property
     def url(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.plan import plan
 from pipelines.preview import preview as preview_plan
+from pipelines.service.security.endpoints import check_endpoints
 from pipelines.service.security.paths import check_paths
 from pipelines.service.settings import Settings
 from pipelines.service.trial import trial
@@ -36,6 +37,7 @@ class Trying:
         """
         check_paths(given, self.folder, self._settings.readable)
         spec = from_data(given, self.folder)
+        check_endpoints(spec, self._settings.endpoints)
         made = {*spec.learn, *(request.learner for request in spec.label)}
         waits = made.difference(names(self._store))
         unmade = {PREFIX + name for name in waits}

@@ -175,7 +175,8 @@ def test_a_browser_signs_in_once_with_a_link_and_out_again(served):
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         assert browser.get("/v1/runs").status_code == 200
-        assert browser.post("/sign-out").status_code == 204
+        assert browser.post("/sign-out").status_code == 403, "a browser says which page asks"
+        assert browser.post("/sign-out", headers={"Origin": served.url}).status_code == 204
         assert browser.get("/v1/runs").status_code == 401
         session = cookie.split("=", 1)[1].split(";")[0]
         browser.cookies.set("tamis_session", session)

@@ -1,5 +1,6 @@
 """Drivers as processes of this machine. They outlive the service; their lock tells whether they live."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from pipelines.labelling.endpoints import VARIABLE as ENDPOINTS
 from pipelines.service.claims import Claim, holder
 from pipelines.service.history import History
 from pipelines.service.requests import Request
@@ -40,6 +42,7 @@ class SubprocessLauncher:
                 with (folder / f"attempt-{attempt:03d}.log").open("ab") as log:
                     self._children[request.job] = subprocess.Popen(  # noqa: S603 - our own module
                         command,
+                        env={**os.environ, ENDPOINTS: json.dumps(self._settings.endpoints)},
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,

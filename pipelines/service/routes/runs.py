@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from pipelines.secret_values import redact
 from pipelines.service.problems import declared
 from pipelines.service.routes.answers import tagged
 from pipelines.service.routes.models import NewRun, Pin, Planned, Run, Runs, Steps
@@ -107,6 +108,5 @@ def spec(request: Request, run: RunId, service: Served, token: Reader) -> Respon
 def log(run: RunId, service: Served, token: Reader) -> Response:
     """Give the end of what the latest process of a job printed."""
     del token
-    return Response(
-        service.log(run), media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"}
-    )
+    text = redact(service.log(run).decode("utf-8", "replace"))  # what libraries print passes no filter of ours
+    return Response(text, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})

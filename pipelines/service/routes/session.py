@@ -26,9 +26,10 @@ def signed_in(
     """Make a session of a one-time link and go to the first page; without a link, tell how to sign in."""
     if link is None:
         return page(request, "sign_in.html.j2", here=None, said=None)
-    value, _ = sign_in(service, link)
+    value, request.state.token = sign_in(request, service, link)
     answer = RedirectResponse("/", 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
-    secure = request.url.scheme == "https"
+    # a proxy that ends TLS says so; who lies about it keeps only his own cookie from plain HTTP
+    secure = "https" in {request.url.scheme, request.headers.get("X-Forwarded-Proto")}
     answer.set_cookie(COOKIE, value, SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
     return answer
 

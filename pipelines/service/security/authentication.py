@@ -7,6 +7,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from pipelines.service import tokens
+from pipelines.service.security.failures import Failures
 from pipelines.service.service import Service
 from pipelines.service.tokens import Scope, Token, Unauthorized
 
@@ -44,10 +45,27 @@ def who(
 
     Raises:
         Unauthorized: nobody that is known.
+        TooManyFailures: too many wrong tokens came from there.
     """
-    token = identify(service, None if bearer is None else bearer.credentials, session)
+    shown = session if bearer is None else bearer.credentials
+
+    def find() -> Token:
+        return identify(service, None if bearer is None else bearer.credentials, session)
+
+    token = find() if shown is None else failures_of(request).check(address_of(request), shown, find)
     request.state.token = token
     return token
+
+
+def failures_of(request: Request) -> Failures:
+    """Who showed wrong tokens."""
+    found: Failures = request.app.state.failures
+    return found
+
+
+def address_of(request: Request) -> str | None:
+    """The address that asks. Behind a proxy it is the proxy's: what a header says of it anybody can write."""
+    return None if request.client is None else request.client.host
 
 
 def identify(service: Service, bearer: str | None, session: str | None) -> Token:
@@ -80,13 +98,15 @@ Submitter = Annotated[Token, Depends(having(Scope.submit))]
 Admin = Annotated[Token, Depends(having(Scope.admin))]
 
 
-def sign_in(service: Service, link: str) -> tuple[str, Token]:
+def sign_in(request: Request, service: Service, link: str) -> tuple[str, Token]:
     """A new session for who has a one-time link; the link is worth nothing afterwards.
 
     Raises:
         Unauthorized: the link is unknown, used up or too old.
     """
-    found = tokens.check(service.store, link, kind="link")
+    found = failures_of(request).check(
+        address_of(request), link, lambda: tokens.check(service.store, link, kind="link")
+    )
     if not tokens.revoke(service.store, found.id):
         raise Unauthorized("the sign-in link was used already; restart `tamis serve` for a new one")
     return tokens.create(service.store, found.scope, name=found.name, seconds=SESSION_SECONDS, kind="session")

@@ -56,10 +56,16 @@ def _allowed(text: str, folder: Path, local: Sequence[str], buckets: Sequence[st
         return False
     if "\0" in path or len(path) > _LONGEST:
         return "/" not in path
-    if not path or ("/" not in path and path not in {"..", "~"} and not (folder / path).exists()):
+    if not path or ("/" not in path and path != ".." and path[0] != "~" and not (folder / path).exists()):
         return True
-    real = os.path.realpath(folder / os.path.expanduser(_root(path)))  # noqa: PTH111 - `~` alone is a path too
-    return any(real == root or real.startswith(root.rstrip("/") + "/") for root in local)
+    # As a glob and as a name: a field that takes no globs would open a folder that has a wildcard in its name.
+    # With and without what stands before it: a field that takes no `file:` would take it for a folder.
+    return all(_below(folder, name, local) for name in {path, _root(path), text.removeprefix("file://")})
+
+
+def _below(folder: Path, path: str, roots: Sequence[str]) -> bool:
+    real = os.path.realpath(folder / os.path.expanduser(path))  # noqa: PTH111 - `~` alone is a path too
+    return any(real == root or real.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 def _root(path: str) -> str:
@@ -77,6 +83,8 @@ def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for name, below in value.items():
             if not (place.startswith("keep[") and name in WORDS):
+                if "/" in str(name) or str(name).startswith("~"):
+                    yield place or "top", str(name)
                 yield from _strings(below, f"{place}.{name}" if place else str(name))
     elif isinstance(value, (list, tuple)):
         for i, below in enumerate(value):
