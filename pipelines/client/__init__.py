@@ -14,34 +14,34 @@ TAMIS_SERVER with the token in TAMIS_TOKEN. What goes wrong is raised as the err
 """
 
 from pipelines.client.client import AsyncClient, Client
-from pipelines.client.errors import Cancelled, Crashed, Unfinished, Unreachable
+from pipelines.client.errors import CancelledRunError, CrashedRunError, UnfinishedError, UnreachableError
 from pipelines.client.models import Download, Event, Run
-from pipelines.service.errors import Gone, NotFound, TooMany
-from pipelines.service.history import Conflict
+from pipelines.service.errors import GoneError, NotFoundError, TooManyError
+from pipelines.service.history import ConflictError
 from pipelines.service.states import State
-from pipelines.service.tokens import Forbidden, Unauthorized
+from pipelines.service.tokens import ForbiddenError, UnauthorizedError
 from stages.errors import DataError, SpecError, StageError, StorageError, TamisError
 
 __all__ = [
     "AsyncClient",
-    "Cancelled",
+    "CancelledRunError",
     "Client",
-    "Conflict",
-    "Crashed",
+    "ConflictError",
+    "CrashedRunError",
     "DataError",
     "Download",
     "Event",
-    "Forbidden",
-    "Gone",
-    "NotFound",
+    "ForbiddenError",
+    "GoneError",
+    "NotFoundError",
     "Run",
     "SpecError",
     "StageError",
     "State",
     "StorageError",
     "TamisError",
-    "TooMany",
-    "Unauthorized",
-    "Unfinished",
-    "Unreachable",
+    "TooManyError",
+    "UnauthorizedError",
+    "UnfinishedError",
+    "UnreachableError",
 ]

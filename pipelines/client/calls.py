@@ -77,7 +77,7 @@ class Calls(Labels):
 
         Raises:
             SpecError: the spec is wrong, names what the service may not read, or its key came before with another one.
-            TooMany: the token has as many jobs queued as it may.
+            TooManyError: the token has as many jobs queued as it may.
         """
         options = {"priority": priority, "workers": workers, "engine": engine, "forked_from": forked_from}
         body = {"spec": as_data(spec, changes, paths), **options}
@@ -89,7 +89,7 @@ class Calls(Labels):
         """Where a run stands. RUN is a job's or run's id, a unique prefix, or a spec's name (its latest run).
 
         Raises:
-            NotFound: there is none.
+            NotFoundError: there is none.
         """
         return (yield from run_of(self, run))
 
@@ -117,8 +117,8 @@ class Calls(Labels):
         `hear` is called with every event, from the first one on.
 
         Raises:
-            Unfinished: it has not ended in `timeout` seconds. It is a `TimeoutError`, and the run goes on.
-            Unreachable: the service is away for longer than the client's `outage`.
+            UnfinishedError: it has not ended in `timeout` seconds. It is a `TimeoutError`, and the run goes on.
+            UnreachableError: the service is away for longer than the client's `outage`.
         """
         return (yield from waited(self, run, timeout, hear))
 
@@ -127,7 +127,7 @@ class Calls(Labels):
         """What happened to a run since the event of a number and what happens, until it is over; each event once.
 
         Raises:
-            Unfinished: it has not ended in `timeout` seconds.
+            UnfinishedError: it has not ended in `timeout` seconds.
         """
         yield from events_of(self, run, after, timeout)
 
@@ -136,7 +136,7 @@ class Calls(Labels):
         """End a job without its result; what is committed stays.
 
         Raises:
-            Conflict: it has ended.
+            ConflictError: it has ended.
         """
         return Run.model_validate((yield from told(self, Ask("POST", place(run, "/cancel")))))
 
@@ -145,7 +145,7 @@ class Calls(Labels):
         """Let a job that failed, crashed or was cancelled go on from what is committed.
 
         Raises:
-            Conflict: it has succeeded, or is being cancelled.
+            ConflictError: it has succeeded, or is being cancelled.
         """
         return Run.model_validate((yield from told(self, Ask("POST", place(run, "/resume")))))
 
@@ -227,7 +227,7 @@ class Calls(Labels):
 
         Raises:
             SpecError: an unknown column or reason, or pandas or polars is not installed.
-            Conflict: the run has not finished.
+            ConflictError: the run has not finished.
         """
         checked_frame(frame)
         fixed = {"fate": fate, "reason": reason, "where": list(where), "columns": list(columns), "sort": sort}
@@ -248,8 +248,8 @@ class Calls(Labels):
         DOCUMENT is its doc_id, the beginning of it, or your own id.
 
         Raises:
-            NotFound: there is none.
-            Conflict: several are called so; the field `candidates` has them.
+            NotFoundError: there is none.
+            ConflictError: several are called so; the field `candidates` has them.
         """
         checked_frame(frame)
         found = yield from told(self, Ask("GET", place(run, "/documents/") + quote(document, safe="")))

@@ -8,38 +8,38 @@ from typing import Any
 from httpx import codes
 
 from pipelines.client.effects import Answer
-from pipelines.service.errors import Gone, NotFound, TooMany
-from pipelines.service.history import Conflict
-from pipelines.service.requests import SameKeyOtherBody
-from pipelines.service.security.paths import Outside
-from pipelines.service.tokens import Forbidden, Unauthorized
+from pipelines.service.errors import GoneError, NotFoundError, TooManyError
+from pipelines.service.history import ConflictError
+from pipelines.service.requests import KeyReusedError
+from pipelines.service.security.paths import OutsideRootsError
+from pipelines.service.tokens import ForbiddenError, UnauthorizedError
 from stages.errors import DataError, SpecError, StageError, StorageError, TamisError
 
 #: Seconds to wait where a service that is asked too much does not say how long.
 RETRY_SECONDS = 5
 
 
-class Unreachable(StorageError):  # noqa: N818 - named like what it says
+class UnreachableError(StorageError):
     """The service does not answer."""
 
     type = "unreachable"
 
 
-class Unfinished(TamisError, TimeoutError):  # noqa: N818 - named like what it says
+class UnfinishedError(TamisError, TimeoutError):
     """A run has not ended in the time that somebody would wait; it goes on."""
 
     status = 504
     type = "unfinished"
 
 
-class Cancelled(TamisError):  # noqa: N818 - named like what it says
+class CancelledRunError(TamisError):
     """A run was cancelled."""
 
     status = 409
     type = "cancelled"
 
 
-class Crashed(TamisError):  # noqa: N818 - named like what it says
+class CrashedRunError(TamisError):
     """The process of a run died too often."""
 
     type = "crashed"
@@ -49,16 +49,25 @@ _BY_TYPE: dict[str, type[TamisError]] = {
     f"{cls.type}-error": cls
     for cls in (
         *(TamisError, SpecError, DataError, StageError, StorageError),
-        *(NotFound, Gone, TooMany, Conflict, SameKeyOtherBody, Outside, Unauthorized, Forbidden),
+        *(
+            NotFoundError,
+            GoneError,
+            TooManyError,
+            ConflictError,
+            KeyReusedError,
+            OutsideRootsError,
+            UnauthorizedError,
+            ForbiddenError,
+        ),
     )
 }
 _BY_STATUS: dict[int, type[TamisError]] = {
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    410: Gone,
-    429: TooMany,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    429: TooManyError,
     502: StorageError,
     503: StorageError,
     504: StorageError,
@@ -91,6 +100,6 @@ def error_of_problem(problem: Mapping[str, Any]) -> TamisError:
     fields = {name: value for name, value in problem.items() if name not in ("title", "type", "status")}
     own = {"type": f"{cls.type}-error", "status": cls.status}
     fields |= {name: problem[name] for name, value in own.items() if problem.get(name, value) != value}
-    if cls is TooMany:
+    if cls is TooManyError:
         fields.setdefault("retry_after", RETRY_SECONDS)
     return cls(str(problem.get("title")), **fields)

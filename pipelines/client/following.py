@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from pipelines.client.effects import Answer, Ask, At, Flow, Give, Hush, Items, Listen, More, Pause, Steps
-from pipelines.client.errors import Unfinished, error_of
+from pipelines.client.errors import UnfinishedError, error_of
 from pipelines.client.models import Event, Run
 from pipelines.client.retries import REFUSED, UNSURE, Tries, retry_after, told, unreachable
 from pipelines.client.running import MENDABLE
@@ -38,7 +38,7 @@ def events_of(at: At, run: str, after: int, timeout: float | None) -> Items[Even
     """The events of a run after a number, until it is over.
 
     Raises:
-        Unfinished: the time ran out.
+        UnfinishedError: the time ran out.
     """
     deadline = _deadline(timeout)
     found = yield from run_of(at, run)  # a spec's name could mean another run when it is asked for again
@@ -49,7 +49,7 @@ def waited(at: At, run: str, timeout: float | None, hear: Callable[[Event], None
     """A run that is over; `hear` hears of everything that happened to it and happens.
 
     Raises:
-        Unfinished: the time ran out.
+        UnfinishedError: the time ran out.
     """
     deadline = _deadline(timeout)
     found = yield from run_of(at, run)
@@ -96,13 +96,13 @@ class Stream:
         """Seconds until the deadline.
 
         Raises:
-            Unfinished: there are none.
+            UnfinishedError: there are none.
         """
         if self._deadline is None:
             return float("inf")
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise Unfinished(
+            raise UnfinishedError(
                 f"the job {self._job} has not ended in the time given to it; it goes on: wait again, or cancel it",
                 job=self._job,
             )
@@ -112,8 +112,8 @@ class Stream:
         """Every event, until the job is over.
 
         Raises:
-            Unfinished: the time ran out.
-            Unreachable: the service did not come back.
+            UnfinishedError: the time ran out.
+            UnreachableError: the service did not come back.
         """
         tries = Tries(self._at.outage)
         while True:

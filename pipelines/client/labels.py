@@ -19,8 +19,8 @@ class Labels(At):
         """Label a document; None skips it. The run goes on after the last one.
 
         Raises:
-            NotFound: nobody waits for it.
-            Conflict: it was labelled otherwise meanwhile.
+            NotFoundError: nobody waits for it.
+            ConflictError: it was labelled otherwise meanwhile.
         """
         body = {"queue": queue, "doc_id": doc_id, "label": label}
         return Answered.model_validate((yield from told(self, Ask("POST", "/v1/labels", body=body))))
@@ -30,7 +30,7 @@ class Labels(At):
         """Take the last answer back; `undone` is its document.
 
         Raises:
-            Conflict: there is none, or a round was learned from it.
+            ConflictError: there is none, or a round was learned from it.
         """
         ask = Ask("POST", "/v1/labels", body={"queue": queue, "undo": True}, again=False)
         return Answered.model_validate((yield from told(self, ask)))

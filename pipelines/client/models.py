@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.client.errors import Cancelled, Crashed, error_of_problem
+from pipelines.client.errors import CancelledRunError, CrashedRunError, error_of_problem
 from pipelines.service.states import ENDED, RESTARTS, State
 
 
@@ -47,16 +47,16 @@ class Run(Told):
         """The run itself, if it has not come to a bad end.
 
         Raises:
-            TamisError: what it failed of; Cancelled or Crashed.
+            TamisError: what it failed of; CancelledRunError or CrashedRunError.
         """
         if self.state is State.FAILED:
             raise error_of_problem(self.error or {"title": f"the job {self.id} failed and did not say why"})
         if self.state is State.CANCELLED:
-            raise Cancelled(
+            raise CancelledRunError(
                 f"the job {self.id} was cancelled; resume it, and it goes on from what is committed", job=self.id
             )
         if self.state is State.CRASHED and self.over:
-            raise Crashed(
+            raise CrashedRunError(
                 f"the process of the job {self.id} died, and was started again {RESTARTS} times; read its log, mend what "
                 "killed it, and resume it",
                 job=self.id,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from pipelines.client.effects import Answer, Ask, At, Flow, Pause
-from pipelines.client.errors import Unreachable, error_of
+from pipelines.client.errors import UnreachableError, error_of
 
 #: Refused before anything was done: too much at once.
 REFUSED = 429
@@ -48,7 +48,7 @@ def answered(at: At, ask: Ask, patience: float | None = None) -> Flow[Answer]:
     """The answer to a request, of any status; `patience`: seconds in which to ask again, else the client's.
 
     Raises:
-        Unreachable: there was none.
+        UnreachableError: there was none.
     """
     tries = Tries(at.patience if patience is None else patience)
     while True:
@@ -66,10 +66,10 @@ def answered(at: At, ask: Ask, patience: float | None = None) -> Flow[Answer]:
         yield Pause(pause)
 
 
-def unreachable(at: At, error: Exception) -> Unreachable:
+def unreachable(at: At, error: Exception) -> UnreachableError:
     """What to say where a service does not answer."""
     why = str(error) or type(error).__name__
-    return Unreachable(
+    return UnreachableError(
         f"the service at {at.url} does not answer: {why}; see whether `tamis serve` runs there", url=at.url
     )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipelines.ablation.folder import FINISHED, AblationFolder, find_ablation, finished
 from pipelines.report.places import write_ablation_report
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.store import Store
 from stages.errors import SpecError
 
@@ -18,7 +18,7 @@ def result(store: Store, wanted: str) -> dict[str, Any]:
     """What came of an ablation, as data.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFoundError: there is none of that name.
     """
     found: dict[str, Any] = _open(store, wanted).find(FINISHED)
     return found
@@ -28,7 +28,7 @@ def report(store: Store, wanted: str, kind: str) -> bytes:
     """The report of an ablation as `html` or `json`.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFoundError: there is none of that name.
     """
     place = f"ablations/{_open(store, wanted).name}"
     write_ablation_report(store, place)
@@ -39,9 +39,9 @@ def _open(store: Store, wanted: str) -> AblationFolder:
     try:
         found = find_ablation(store, wanted)
     except SpecError as error:
-        raise NotFound(error.message, **error.fields) from error
+        raise NotFoundError(error.message, **error.fields) from error
     if found is None:
-        raise NotFound(
+        raise NotFoundError(
             f"the store has no finished ablation {wanted!r}; `GET /v1/ablations` lists them", ablation=wanted
         )
     return found

@@ -19,7 +19,7 @@ from typing import Any
 from pipelines.run import Options, run
 from pipelines.service import requests
 from pipelines.service.claims import Claim
-from pipelines.service.history import NOTE, PROGRESS, RUN, Conflict, History
+from pipelines.service.history import NOTE, PROGRESS, RUN, ConflictError, History
 from pipelines.service.observe.logs import VARIABLE, bind, configure, logger
 from pipelines.service.states import State
 from pipelines.spec import from_data
@@ -64,11 +64,11 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
     """Do the work of one attempt and tell how it ended.
 
     Raises:
-        Conflict: another attempt goes on, so this one must not.
+        ConflictError: another attempt goes on, so this one must not.
     """
     request = requests.find(store, job)
     if request is None:
-        raise Conflict(f"the store {store.url} has no job {job}", job=job)
+        raise ConflictError(f"the store {store.url} has no job {job}", job=job)
     history = History(store, job)
     history.move(State.RUNNING, attempt=attempt)
     try:
@@ -76,7 +76,7 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
         done = run(from_data(request.spec_data(), Path(request.folder)), store, options, watch, watch.opened)
     except KeyboardInterrupt:
         return _end(history, State.CANCELLED, attempt)
-    except Conflict:
+    except ConflictError:
         raise
     except TamisError as error:
         _LOG.error(error.message, **{k: v for k, v in error.fields.items() if k in ("step", "shard", "row", "source")})

@@ -5,21 +5,21 @@ from typing import Any
 from stages.errors import SpecError, TamisError
 
 
-class NotFound(SpecError):  # noqa: N818 - named like the status that it becomes
+class NotFoundError(SpecError):
     """There is nothing of that name."""
 
     status = 404
     type = "not-found"
 
 
-class Gone(SpecError):  # noqa: N818 - named like the status that it becomes
+class GoneError(SpecError):
     """There was something, and retention took it away."""
 
     status = 410
     type = "gone"
 
 
-class TooMany(TamisError):  # noqa: N818 - named like the status that it becomes
+class TooManyError(TamisError):
     """Who asks has asked for too much at once; `retry_after` (seconds) is among the fields."""
 
     status = 429

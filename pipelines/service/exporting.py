@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.service.errors import NotFound, TooMany
+from pipelines.service.errors import NotFoundError, TooManyError
 from pipelines.service.settings import Settings
 from pipelines.store import Store
 from stages.errors import SpecError
@@ -37,7 +37,7 @@ class Exporting:
 
         Raises:
             SpecError: the folder is outside the roots, or a setting is no plain field.
-            TooMany: another export is under way.
+            TooManyError: another export is under way.
         """
         folder = self._allowed(out)
         command = [
@@ -61,7 +61,9 @@ class Exporting:
             command += ["--set", f"{name}={json.dumps(value)}"]
         with self._lock:
             if sum(child.poll() is None for child in self._children.values()) >= AT_ONCE:
-                raise TooMany("another export is under way; try again when it has ended", retry_after=RETRY_SECONDS)
+                raise TooManyError(
+                    "another export is under way; try again when it has ended", retry_after=RETRY_SECONDS
+                )
             identity = secrets.token_hex(8)
             place = self._place(identity)
             place.mkdir(parents=True)
@@ -76,11 +78,11 @@ class Exporting:
         """Where an export stands.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFoundError: there is none of that id.
         """
         place = self._place(identity)
         if not (place / "request.json").exists():
-            raise NotFound(f"there is no export {identity!r} of this service", export=identity)
+            raise NotFoundError(f"there is no export {identity!r} of this service", export=identity)
         asked = json.loads((place / "request.json").read_text())
         child = self._children.get(identity)
         found: dict[str, Any] = {"id": identity, **asked, "state": "RUNNING", "result": None, "error": None}

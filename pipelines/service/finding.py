@@ -11,7 +11,7 @@ from pipelines.service.database.cache import follow, unmanaged
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
 from pipelines.service.folders import names_below, retired_jobs
-from pipelines.service.history import Conflict, History
+from pipelines.service.history import ConflictError, History
 from pipelines.service.states import State
 from pipelines.store import Store
 
@@ -21,7 +21,7 @@ def accepted(store: Store, database: Database, job: str) -> None:
     history = History(store, job)
     history.refresh()
     if history.state is None:
-        with suppress(Conflict):  # somebody else queued it meanwhile
+        with suppress(ConflictError):  # somebody else queued it meanwhile
             history.move(State.QUEUED, attempt=0)
     follow(database, History(store, job))
 

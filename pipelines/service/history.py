@@ -25,7 +25,7 @@ from stages.errors import DataError
 STATE, PROGRESS, NOTE, RUN = "state", "progress", "note", "run"
 
 
-class Conflict(DataError):  # noqa: N818 - named like the status that it becomes
+class ConflictError(DataError):
     """A job is in a state in which what was asked cannot be done."""
 
     type = "conflict"
@@ -71,15 +71,15 @@ class History:
         """Change the job's state. An `attempt` other than the present one is out of date.
 
         Raises:
-            Conflict: the job's state does not allow it, or another attempt goes on; `state` is among the fields.
+            ConflictError: the job's state does not allow it, or another attempt goes on; `state` is among the fields.
         """
         while True:
             self.refresh()
             if self.state is None and to is not State.QUEUED:
-                raise Conflict(f"the job {self.job} was never queued; submit its spec", job=self.job)
+                raise ConflictError(f"the job {self.job} was never queued; submit its spec", job=self.job)
             fits = self.state is None or may_follow(self.state, to)
             if not fits or attempt not in (None, self.attempt, self.attempt + (to is State.STARTING)):
-                raise Conflict(
+                raise ConflictError(
                     f"the job {self.job} is {self.state} (attempt {self.attempt}), so it cannot become {to}"
                     + ("" if attempt is None else f" by attempt {attempt}"),
                     job=self.job,
@@ -93,12 +93,12 @@ class History:
         """Add an event that changes no state.
 
         Raises:
-            Conflict: another attempt goes on.
+            ConflictError: another attempt goes on.
         """
         while True:
             self.refresh()
             if attempt != self.attempt:
-                raise Conflict(f"the job {self.job} is at attempt {self.attempt}, not {attempt}", job=self.job)
+                raise ConflictError(f"the job {self.job} is at attempt {self.attempt}, not {attempt}", job=self.job)
             if (event := self._create(kind, attempt, data)) is not None:
                 return event
 

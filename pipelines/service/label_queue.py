@@ -6,8 +6,8 @@ from typing import Any
 
 from pipelines.labelling.human_oracle import Queue
 from pipelines.labelling.waiting_oracle import FOLDER
-from pipelines.service.errors import NotFound
-from pipelines.service.history import Conflict
+from pipelines.service.errors import NotFoundError
+from pipelines.service.history import ConflictError
 from pipelines.store import Store
 from stages.errors import SpecError
 
@@ -40,9 +40,9 @@ class LabelQueue:
         """Keep the label of a document; None: it was skipped.
 
         Raises:
-            NotFound: nobody waits for that document's label.
+            NotFoundError: nobody waits for that document's label.
             SpecError: it is none of the labels.
-            Conflict: it was labelled otherwise meanwhile.
+            ConflictError: it was labelled otherwise meanwhile.
         """
         with self._lock:
             batch = self._asking(queue, doc_id)
@@ -51,7 +51,7 @@ class LabelQueue:
             answers = self._queue(queue).answers()
             if doc_id in answers:
                 if answers[doc_id] != label:
-                    raise Conflict(
+                    raise ConflictError(
                         f"the document {doc_id} was labelled {answers[doc_id]!r} meanwhile; undo that first",
                         doc_id=doc_id,
                     )
@@ -64,18 +64,18 @@ class LabelQueue:
         """Take the last answer back; gives its document.
 
         Raises:
-            NotFound: there is no such queue.
-            Conflict: there is nothing to take back, or a round was learned from it already.
+            NotFoundError: there is no such queue.
+            ConflictError: there is nothing to take back, or a round was learned from it already.
         """
         with self._lock:
             batches = [batch for _, batch in self._open(queue)]
             if not batches:
-                raise NotFound(
+                raise NotFoundError(
                     f"nobody waits for labels in {queue!r}; `GET /v1/labels/queue` lists who does", queue=queue
                 )
             last = self._queue(queue).last()
             if last is None or not any(q["doc_id"] == last for batch in batches for q in batch["questions"]):
-                raise Conflict(
+                raise ConflictError(
                     "there is no answer that could be taken back: earlier rounds were learned from", queue=queue
                 )
             self._queue(queue).undo()
@@ -96,7 +96,7 @@ class LabelQueue:
         for _, batch in self._open(queue):
             if any(q["doc_id"] == doc_id for q in batch["questions"]):
                 return batch
-        raise NotFound(f"nobody waits for the label of {doc_id!r} in {queue!r}", queue=queue, doc_id=doc_id)
+        raise NotFoundError(f"nobody waits for the label of {doc_id!r} in {queue!r}", queue=queue, doc_id=doc_id)
 
     def _open(self, queue: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
         paths = set(self._store.list(FOLDER))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import Gone, NotFound
+from pipelines.service.errors import GoneError, NotFoundError
 from pipelines.service.finding import Finder
 from pipelines.service.folders import RETIRED
 from pipelines.spec import RUN_NAME
@@ -57,11 +57,11 @@ class Listing:
             if self._finder.run(name):
                 return self.row(name)
             if name.isalnum() and self._store.find_json(f"{RETIRED}/{name}.json") is not None:
-                raise Gone(
+                raise GoneError(
                     f"the job {name} ended long ago, and retention took it away; its run is still there", job=name
                 )
         if row is None:
-            raise NotFound(f"there is no run {name!r}; `GET /v1/runs` lists them", run=name)
+            raise NotFoundError(f"there is no run {name!r}; `GET /v1/runs` lists them", run=name)
         return row
 
 

@@ -14,8 +14,8 @@ from pipelines.service import history as histories
 from pipelines.service import requests
 from pipelines.service.browsing import open_explorer
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import NotFound
-from pipelines.service.history import PROGRESS, STATE, Conflict, Event
+from pipelines.service.errors import NotFoundError
+from pipelines.service.history import PROGRESS, STATE, ConflictError, Event
 from pipelines.service.listing import Listing
 from pipelines.service.settings import Settings
 from pipelines.service.states import State
@@ -48,8 +48,8 @@ class Reading:
         """A finished run.
 
         Raises:
-            NotFound: there is none of that name.
-            Conflict: it has not finished.
+            NotFoundError: there is none of that name.
+            ConflictError: it has not finished.
         """
         run = self._run(name, finished=True)
         with self._lock:
@@ -71,27 +71,27 @@ class Reading:
         """Why a document stayed or went.
 
         Raises:
-            NotFound: the run has no such document.
-            Conflict: several documents have that name.
+            NotFoundError: the run has no such document.
+            ConflictError: several documents have that name.
         """
         try:
             return explain(self.view(name), document).json()
         except SpecError as error:
             if "candidates" in error.fields:
-                raise Conflict(error.message, **error.fields) from error
+                raise ConflictError(error.message, **error.fields) from error
             if "document" in error.fields:
                 message = (
                     f"the run has no document {document!r}; a document's id or the beginning of its doc_id names it"
                 )
-                raise NotFound(message, **error.fields) from error
+                raise NotFoundError(message, **error.fields) from error
             raise
 
     def explorer(self, name: str) -> Any:
         """The browser of a finished run's documents.
 
         Raises:
-            NotFound: there is no such run.
-            Conflict: it has not finished.
+            NotFoundError: there is no such run.
+            ConflictError: it has not finished.
         """
         view = self.view(name)
         with self._lock:
@@ -107,7 +107,7 @@ class Reading:
         """The steps of a run with their keys, as they were planned; of a job that waits, what it would do.
 
         Raises:
-            NotFound: there is no such run.
+            NotFoundError: there is no such run.
             SpecError, DataError: a job that waits cannot be planned any more.
         """
         row = self._listing.row(name)
@@ -122,7 +122,7 @@ class Reading:
         """Where each step of a run stands: from the ledger when it has finished, else from what was told.
 
         Raises:
-            NotFound: there is no such run.
+            NotFoundError: there is no such run.
         """
         row = self._listing.row(name)
         folder = RunFolder(self._store, row.run) if row.run else None
@@ -144,8 +144,8 @@ class Reading:
         """The report of a finished run as `html` or `json`.
 
         Raises:
-            NotFound: there is no such run.
-            Conflict: it has not finished.
+            NotFoundError: there is no such run.
+            ConflictError: it has not finished.
         """
         from pipelines.report import write  # noqa: PLC0415 - templates are only for who reads a report
 
@@ -160,22 +160,22 @@ class Reading:
         """Where a finished run's export is, with its manifest.
 
         Raises:
-            NotFound: there is no such run.
-            Conflict: it has not finished, or its export was deleted.
+            NotFoundError: there is no such run.
+            ConflictError: it has not finished, or its export was deleted.
         """
         run = self._run(name, finished=True)
         path = str(RunFolder(self._store, run).find("result.json")["export"])
         below = path.removeprefix(self._store.url).strip("/")
         manifest = self._store.find_json(f"{below}/manifest.json")
         if manifest is None:
-            raise Conflict(f"the export {path} is gone; submit the run's spec again, which writes it", run=run)
+            raise ConflictError(f"the export {path} is gone; submit the run's spec again, which writes it", run=run)
         return {"run": run, "path": path, "below": below, "manifest": manifest}
 
     def spec(self, name: str) -> dict[str, Any]:
         """The spec of a job or run, in the order in which it was written where that is known.
 
         Raises:
-            NotFound: there is no such run.
+            NotFoundError: there is no such run.
         """
         row = self._listing.row(name)
         request = requests.find(self._store, row.id) if row.managed else None
@@ -202,12 +202,12 @@ class Reading:
         """An artifact's record: what it was fitted from and what it is worth.
 
         Raises:
-            NotFound: there is none.
+            NotFoundError: there is none.
         """
         try:
             found = find(self._store, PREFIX + name.removeprefix(PREFIX))
         except SpecError as error:
-            raise NotFound(error.message, **error.fields) from error
+            raise NotFoundError(error.message, **error.fields) from error
         files = {role: {k: v for k, v in file.items() if k != "path"} for role, file in found.files.items()}
         return {
             "name": found.name,
@@ -221,14 +221,14 @@ class Reading:
         """The store's run of a job or run.
 
         Raises:
-            NotFound: there is no such job.
-            Conflict: it has no run yet, or (`finished`) has not finished.
+            NotFoundError: there is no such job.
+            ConflictError: it has no run yet, or (`finished`) has not finished.
         """
         row = self._listing.row(name)
         run = row.run
         ended = run is not None and (row.state == State.SUCCEEDED or RunFolder(self._store, run).finished)
         if run is None or (finished and not ended):
-            raise Conflict(
+            raise ConflictError(
                 f"the run {row.id} is {row.state} and has not finished; wait for it, or resume it",
                 job=row.id,
                 state=row.state,
@@ -250,7 +250,7 @@ class Reading:
     def _spec(self, row: RunRow) -> Spec:
         request = requests.find(self._store, row.id)
         if request is None:
-            raise Conflict(f"the run {row.id} stopped before it was planned; submit its spec", job=row.id)
+            raise ConflictError(f"the run {row.id} stopped before it was planned; submit its spec", job=row.id)
         return from_data(request.spec_data(), Path(request.folder))
 
 

@@ -18,7 +18,7 @@ from stages.errors import SpecError, StorageError
 _FOLDER = "service/jobs/"
 
 
-class SameKeyOtherBody(SpecError):  # noqa: N818 - named like the status that it becomes
+class KeyReusedError(SpecError):
     """An Idempotency-Key came again with another request."""
 
     type = "idempotency"
@@ -67,7 +67,7 @@ def accept(store: Store, request: Request) -> tuple[Request, bool]:
     """Keep a request; gives the one that is there, and whether it is new.
 
     Raises:
-        SameKeyOtherBody: the same key came before with another request.
+        KeyReusedError: the same key came before with another request.
     """
     value = asdict(request)
     if store.create_json(request.path, value):
@@ -75,7 +75,7 @@ def accept(store: Store, request: Request) -> tuple[Request, bool]:
     there = find(store, request.job)
     assert there is not None
     if there.body != request.body:
-        raise SameKeyOtherBody(
+        raise KeyReusedError(
             f"the Idempotency-Key was used for another request, the job {there.job}; use a new key for a new request",
             job=there.job,
         )

@@ -15,10 +15,10 @@ from pipelines.service.agreement import Agreement
 from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.service.exporting import Exporting
 from pipelines.service.finding import Finder
-from pipelines.service.history import Conflict, Event, History
+from pipelines.service.history import ConflictError, Event, History
 from pipelines.service.hub import Hub
 from pipelines.service.label_queue import LabelQueue
 from pipelines.service.launchers import Launcher
@@ -114,9 +114,9 @@ class Service:
         """Accept a job; gives its row, and whether it is new. Options: see `Submission`.
 
         Raises:
-            Forbidden: the token may not.
+            ForbiddenError: the token may not.
             SpecError: the spec is wrong, or its key came before with another request.
-            TooMany: the token has as many jobs queued as it may.
+            TooManyError: the token has as many jobs queued as it may.
         """
         token.require(Scope.submit)
         job, created = self._submitting.submit(token, Submission(spec, **options))
@@ -128,7 +128,7 @@ class Service:
         """A job or run by its id, its run's id, a unique prefix, or its spec's name.
 
         Raises:
-            NotFound: there is none.
+            NotFoundError: there is none.
             SpecError: the prefix is not unique.
         """
         return self.listing.row(name)
@@ -147,7 +147,7 @@ class Service:
         """See that a job ends without its result; one that is being cancelled already stays so.
 
         Raises:
-            Conflict: it has ended, or nobody submitted it.
+            ConflictError: it has ended, or nobody submitted it.
         """
         return self._change(token, name, cancelled, "cancelled", "it has ended")
 
@@ -155,7 +155,7 @@ class Service:
         """See that a job goes on from what is committed; one that goes on already is left alone.
 
         Raises:
-            Conflict: it has succeeded or is being cancelled, or nobody submitted it.
+            ConflictError: it has succeeded or is being cancelled, or nobody submitted it.
         """
         return self._change(token, name, resumed, "resumed", "wait until it is cancelled, or submit its spec anew")
 
@@ -177,7 +177,7 @@ class Service:
         token.require(Scope.submit)
         row = self.row(name)
         if not row.managed:
-            raise Conflict(
+            raise ConflictError(
                 f"nobody submitted the run {row.id} here, so it cannot be {what}; submit its spec, which goes on from there",
                 job=row.id,
             )
@@ -193,14 +193,14 @@ class Service:
             history = History(self.store, row.id)
             history.refresh()
             if history.state is None:
-                raise NotFound(f"there is no run {row.id!r} any more", run=row.id)
+                raise NotFoundError(f"there is no run {row.id!r} any more", run=row.id)
             wanted: State | None = to(history.state)
             if wanted is None:
                 message = f"the job {row.id} is {history.state}, so it cannot be {said[0]}; {said[1]}"
-                raise Conflict(message, job=row.id, state=str(history.state))
+                raise ConflictError(message, job=row.id, state=str(history.state))
             if wanted is history.state:
                 return
-            with suppress(Conflict):  # it moved meanwhile: look again
+            with suppress(ConflictError):  # it moved meanwhile: look again
                 history.move(wanted, attempt=history.attempt, by=token.id)
                 return
 

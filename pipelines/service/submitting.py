@@ -11,7 +11,7 @@ from pipelines.run import freeze_all
 from pipelines.service import requests
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import Gone, TooMany
+from pipelines.service.errors import GoneError, TooManyError
 from pipelines.service.finding import accepted
 from pipelines.service.folders import RETIRED
 from pipelines.service.requests import Request
@@ -27,7 +27,7 @@ from stages.errors import SpecError
 RETRY_SECONDS = 10
 
 
-class TooLarge(SpecError):  # noqa: N818 - named like the status that it becomes
+class TooLargeError(SpecError):
     """A job reads more than its token may."""
 
     type = "quota"
@@ -56,7 +56,7 @@ class Submitting:
         """Accept a job; gives its id, and whether it is new. See `Service.submit`."""
         request = self._request(token, asked)
         if self._store.size(f"{RETIRED}/{request.job}.json") is not None:
-            raise Gone(
+            raise GoneError(
                 f"the job {request.job} of this Idempotency-Key ended long ago, and retention put it away; use a new key"
             )
         if requests.find(self._store, request.job) is None:
@@ -92,7 +92,7 @@ class Submitting:
         with self._database.reading() as session:
             queued = session.scalar(select(func.count()).select_from(RunRow).where(*mine)) or 0
         if queued >= most:
-            raise TooMany(
+            raise TooManyError(
                 f"the token {token.id} has {queued} jobs queued and may have {most}; wait until one has started, or cancel one",
                 retry_after=RETRY_SECONDS,
                 queued=queued,
@@ -105,7 +105,7 @@ class Submitting:
             return
         nbytes = sum(freeze_all(spec, self._settings.readable)["size"].to_pylist())
         if nbytes > most:
-            raise TooLarge(
+            raise TooLargeError(
                 f"the sources have {nbytes} bytes, and a job of the token {token.id} may read {most}; name fewer files",
                 bytes=nbytes,
                 limit=most,

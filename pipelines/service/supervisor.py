@@ -19,7 +19,7 @@ from pipelines.service.claims import Claim
 from pipelines.service.database.cache import follow
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
-from pipelines.service.history import Conflict, Event, History
+from pipelines.service.history import ConflictError, Event, History
 from pipelines.service.launchers import Launcher
 from pipelines.service.requests import Request
 from pipelines.service.settings import Settings
@@ -165,7 +165,7 @@ class Supervisor:
     def _start(self, request: Request, attempt: int) -> bool:
         try:
             started = self._launcher.start(request, attempt)
-        except Conflict:
+        except ConflictError:
             started = False
         except StageError as error:
             self._move(self._follow(request.job), State.FAILED, error=error.problem())
@@ -180,7 +180,7 @@ class Supervisor:
         return history
 
     def _move(self, history: History, to: State, **data: object) -> None:
-        with suppress(Conflict):  # somebody else moved it meanwhile: what is true is read below
+        with suppress(ConflictError):  # somebody else moved it meanwhile: what is true is read below
             History(self._store, history.job).move(to, attempt=history.attempt, **data)
         self._follow(history.job)
 

@@ -31,14 +31,14 @@ class Scope(IntEnum):
     admin = 3
 
 
-class Unauthorized(TamisError):  # noqa: N818 - named like the status that it becomes
+class UnauthorizedError(TamisError):
     """Nobody that is known asks."""
 
     status = 401
     type = "unauthorized"
 
 
-class Forbidden(TamisError):  # noqa: N818 - named like the status that it becomes
+class ForbiddenError(TamisError):
     """Who asks may not do this."""
 
     status = 403
@@ -81,10 +81,10 @@ class Token:
         """See whether it has that scope.
 
         Raises:
-            Forbidden: it has not.
+            ForbiddenError: it has not.
         """
         if not self.allows(scope):
-            raise Forbidden(f"the token {self.id} has the scope {self.scope!r}, and this needs {scope.name!r}")
+            raise ForbiddenError(f"the token {self.id} has the scope {self.scope!r}, and this needs {scope.name!r}")
 
 
 def create(
@@ -114,13 +114,13 @@ def check(store: Store, given: str, *, kind: str = "token") -> Token:
     """What is kept of a token that somebody gave.
 
     Raises:
-        Unauthorized: it is none of this store's, or was revoked, or has expired.
+        UnauthorizedError: it is none of this store's, or was revoked, or has expired.
     """
     found = _TOKEN.match(given)
     token = find(store, found[1]) if found else None
     right = found is not None and token is not None and hmac.compare_digest(token.hash, _hash(found[2]))
     if token is None or not right or token.kind != kind or not alive(store, token):
-        raise Unauthorized("the token is unknown, expired or revoked; make one with `tamis token create`")
+        raise UnauthorizedError("the token is unknown, expired or revoked; make one with `tamis token create`")
     return token
 
 

@@ -22,7 +22,7 @@ from pipelines.inputs import freeze
 from pipelines.run import Options, run
 from pipelines.runs import RunFolder
 from pipelines.sample import Place, documents
-from pipelines.service.errors import TooMany
+from pipelines.service.errors import TooManyError
 from pipelines.service.settings import Settings
 from pipelines.spec import Spec, from_data
 from pipelines.store import Store
@@ -38,7 +38,7 @@ _BATCH_BYTES = 1 << 18
 _FREE = threading.BoundedSemaphore(AT_ONCE)
 
 
-class TooSlow(SpecError):  # noqa: N818 - named like the status that it becomes
+class TooSlowError(SpecError):
     """A trial took longer than it may."""
 
     type = "preview-timeout"
@@ -48,12 +48,12 @@ def trial(spec: Spec, store: Store, settings: Settings, n: int) -> dict[str, Any
     """What becomes of the first `n` documents: `total`, `reasons`, and the documents with fate, reasons, values and text.
 
     Raises:
-        TooMany: another trial is under way.
-        TooSlow: it took too long.
+        TooManyError: another trial is under way.
+        TooSlowError: it took too long.
         TamisError: what the run itself raises.
     """
     if not _FREE.acquire(blocking=False):
-        raise TooMany("another preview is under way; try again in a moment", retry_after=RETRY_SECONDS)
+        raise TooManyError("another preview is under way; try again in a moment", retry_after=RETRY_SECONDS)
     try:
         place = settings.state / "trials"
         place.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _answer(asked: str, folder: Path, cwd: str) -> dict[str, Any]:
     try:
         out, _ = child.communicate(asked.encode(), PATIENCE)
     except subprocess.TimeoutExpired as error:
-        raise TooSlow(f"the preview took longer than {PATIENCE:g} seconds; ask for fewer documents") from error
+        raise TooSlowError(f"the preview took longer than {PATIENCE:g} seconds; ask for fewer documents") from error
     finally:
         with suppress(ProcessLookupError):
             killpg(child.pid, signal.SIGKILL)
@@ -116,13 +116,13 @@ def _answer(asked: str, folder: Path, cwd: str) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(out)
     except ValueError as error:
-        raise TooSlow("the preview's process ended without an answer; ask for fewer documents") from error
+        raise TooSlowError("the preview's process ended without an answer; ask for fewer documents") from error
     if "problem" in answer:
-        raise Failed(answer["problem"])
+        raise TrialFailedError(answer["problem"])
     return answer
 
 
-class Failed(SpecError):  # noqa: N818 - what a trial raised, passed on
+class TrialFailedError(SpecError):
     """What a trial's own run raised."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Failed(SpecError):  # noqa: N818 - what a trial raised, passed on
         super().__init__(f"the preview stopped: {problem['title']}", **fields)
 
 
-class _Enough(Exception):  # noqa: N818 - no error
+class _EnoughError(Exception):
     """The reader has read what was asked for."""
 
 
@@ -164,11 +164,11 @@ def _first(spec: Spec, name: str, roots: tuple[str, ...], most: int) -> list[dic
     def take(group: pa.RecordBatch) -> int:
         found.extend(group.slice(0, most - len(found)).to_pylist())
         if len(found) >= most:
-            raise _Enough
+            raise _EnoughError
         return _BATCH_BYTES
 
     rows = Rows(name, _BATCH_BYTES, take, lambda record: None)  # noqa: ARG005 - what is malformed is passed over
-    with suppress(_Enough):
+    with suppress(_EnoughError):
         for group in files.groups(1, 1):
             for file in group:
                 rows.begin(file.path)

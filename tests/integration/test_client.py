@@ -16,16 +16,16 @@ from service_runs import ROOT, Served, service, spec_of, texts
 
 from pipelines.client import (
     AsyncClient,
-    Cancelled,
+    CancelledRunError,
     Client,
-    Conflict,
-    Forbidden,
-    NotFound,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
     SpecError,
     State,
     TamisError,
-    Unauthorized,
-    Unfinished,
+    UnauthorizedError,
+    UnfinishedError,
     models,
 )
 from pipelines.client.specs import as_data
@@ -134,7 +134,7 @@ def test_reports_come_as_a_page_and_as_numbers(tamis, done):
     assert tamis.report(done.id).lstrip().lower().startswith("<!doctype html")
     assert tamis.report(done.id, "json")["run"] == done.run
     assert (tamis.ablations(), tamis.artifacts()) == ([], [])
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         tamis.ablation_report("nothing")
 
 
@@ -156,11 +156,11 @@ def test_an_export_is_brought_here_whole(tamis, done, tmp_path):
 
 
 def test_what_is_wrong_is_raised_as_what_it_was(served, tamis, done, spec_file, folder):
-    with pytest.raises(NotFound) as missing:
+    with pytest.raises(NotFoundError) as missing:
         tamis.run("nothing")
     assert missing.value.fields == {"run": "nothing"}
     assert missing.value.problem() == served.get("/v1/runs/nothing").json()
-    with pytest.raises(NotFound, match="no document"):
+    with pytest.raises(NotFoundError, match="no document"):
         tamis.explain(done.id, "nobody")
     with pytest.raises(SpecError, match="no column"):
         tamis.clusters(done.id, "nothing.here")
@@ -169,11 +169,11 @@ def test_what_is_wrong_is_raised_as_what_it_was(served, tamis, done, spec_file, 
     with pytest.raises(SpecError, match="outside the roots") as outside:
         tamis.validate({**spec_of("/etc/passwd")}).check()
     assert outside.value.problem()["type"] == "outside-roots-error"
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         tamis.cancel(done.id)
-    with Client(served.url, served.reader) as reader, pytest.raises(Forbidden):
+    with Client(served.url, served.reader) as reader, pytest.raises(ForbiddenError):
         reader.submit(spec_file)
-    with Client(served.url, "wrong") as nobody, pytest.raises(Unauthorized):
+    with Client(served.url, "wrong") as nobody, pytest.raises(UnauthorizedError):
         nobody.run(done.id)
     with pytest.raises(SpecError, match="no address of a service"):
         Client("ftp://somewhere")
@@ -202,7 +202,7 @@ def test_a_job_waits_for_labels_is_waited_for_cancelled_and_resumed(served, tami
     job = tamis.submit(waiting(folder, "sdk")).id
     with pytest.raises(TimeoutError, match="it goes on") as late:
         tamis.wait(job, timeout=1.5)
-    assert isinstance(late.value, Unfinished)
+    assert isinstance(late.value, UnfinishedError)
     for event in tamis.events(job):
         if event.type == "note" and "person's label" in event.data["note"]:
             break
@@ -212,7 +212,7 @@ def test_a_job_waits_for_labels_is_waited_for_cancelled_and_resumed(served, tami
     assert tamis.label(first["queue"], first["doc_id"], "high").queues[0]["waiting"] == 3
     assert tamis.undo_label(first["queue"]).undone == first["doc_id"]
     assert tamis.cancel(job).state in (State.CANCELLING, State.CANCELLED)
-    with pytest.raises(Cancelled, match="was cancelled"):
+    with pytest.raises(CancelledRunError, match="was cancelled"):
         tamis.wait(job).check()
     tamis.resume(job)
     for question, label in zip([first, *others], ("high", "low") * 2, strict=True):
@@ -238,7 +238,7 @@ def test_an_async_client_does_the_same_things_at_once(served, done, folder, tmp_
                     tamis.report(done.id),
                 ),
             )
-            with pytest.raises(NotFound):
+            with pytest.raises(NotFoundError):
                 await tamis.run("nothing")
             return found, [run.id async for run in tamis.runs()]
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.client import AsyncClient, Client, DataError, State, StorageError, TooMany, Unfinished, Unreachable
+from pipelines.client import (
+    AsyncClient,
+    Client,
+    DataError,
+    State,
+    StorageError,
+    TooManyError,
+    UnfinishedError,
+    UnreachableError,
+)
 from pipelines.client.server_events import Message, Parser
 
 RUN: dict = {
@@ -187,7 +196,7 @@ def test_waiting_goes_on_over_broken_streams_and_ends_with_the_run(do, server):
 
 @both
 def test_waiting_ends_in_time_though_the_stream_is_silent(do, server):
-    with pytest.raises(Unfinished):
+    with pytest.raises(UnfinishedError):
         do(server, ("wait", "silent", 1.2))
 
 
@@ -226,14 +235,14 @@ def test_a_manifest_names_nothing_outside_the_folder(server, tmp_path):
 def test_a_client_without_patience_is_told_what_is_wrong(server):
     spec = {"name": "small"}
     with Client(server.url, "token", patience=0) as tamis:
-        with pytest.raises(Unreachable, match="does not answer"):
+        with pytest.raises(UnreachableError, match="does not answer"):
             tamis.submit(spec)
-        with pytest.raises(TooMany) as refused:
+        with pytest.raises(TooManyError) as refused:
             tamis.submit(spec)
         assert refused.value.problem() == {"type": "quota-error", "status": 429, "title": "wait", "retry_after": 0}
         with pytest.raises(StorageError, match="wait"):
             tamis.submit(spec)
-    with Client("http://127.0.0.1:1", "token", patience=0) as nowhere, pytest.raises(Unreachable) as error:
+    with Client("http://127.0.0.1:1", "token", patience=0) as nowhere, pytest.raises(UnreachableError) as error:
         nowhere.run("job")
     assert error.value.exit_code == StorageError.exit_code
 

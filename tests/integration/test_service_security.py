@@ -16,11 +16,11 @@ from pipelines.labelling.endpoints import must_be_allowed
 from pipelines.secret_values import know, redact, resolve
 from pipelines.service import tokens
 from pipelines.service.security.audit import UNKNOWN, Audit
-from pipelines.service.security.failures import ADDRESSES, BURST, CREDENTIALS, SECONDS, Failures, TooManyFailures
+from pipelines.service.security.failures import ADDRESSES, BURST, CREDENTIALS, SECONDS, Failures, TooManyFailuresError
 from pipelines.service.security.hosts import name_of
-from pipelines.service.security.paths import Outside, check_paths
+from pipelines.service.security.paths import OutsideRootsError, check_paths
 from pipelines.service.settings import Settings
-from pipelines.service.tokens import Token, Unauthorized
+from pipelines.service.tokens import Token, UnauthorizedError
 from pipelines.store import Store
 from stages.errors import SpecError
 
@@ -186,16 +186,16 @@ def some_token() -> Token:
 
 
 def nobody() -> Token:
-    raise Unauthorized("nobody")
+    raise UnauthorizedError("nobody")
 
 
 def test_failures_are_forgotten_in_time_and_by_address():
     now = [0.0]
     failures = Failures(lambda: now[0])
     for _ in range(BURST):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             failures.check("10.0.0.1", WRONG, nobody)
-    with pytest.raises(TooManyFailures) as raised:
+    with pytest.raises(TooManyFailuresError) as raised:
         failures.check("10.0.0.1", WRONG, some_token)
     assert raised.value.fields["retry_after"] == SECONDS
     assert failures.check("10.0.0.2", WRONG, some_token).id == "a" * 12
@@ -206,12 +206,12 @@ def test_failures_are_forgotten_in_time_and_by_address():
 def test_one_network_of_ipv6_is_one_address_and_memory_is_bounded():
     failures = Failures(lambda: 0.0)
     for i in range(BURST):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             failures.check(f"2001:db8::{i}", WRONG, nobody)
-    with pytest.raises(TooManyFailures):
+    with pytest.raises(TooManyFailuresError):
         failures.check("2001:db8::ffff", WRONG, some_token)
     for i in range(ADDRESSES + 10):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             failures.check(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", WRONG, nobody)
         failures.check("192.0.2.1", f"right-{i}", some_token)
     assert len(failures) == ADDRESSES + CREDENTIALS
@@ -432,13 +432,13 @@ def root(tmp_path) -> Path:
 @pytest.mark.parametrize("path", [*OUTSIDE, "etc"])
 def test_no_section_of_a_spec_reaches_outside_the_roots(root, path):
     for section in SECTIONS.values():
-        with pytest.raises(Outside):
+        with pytest.raises(OutsideRootsError):
             check_paths(section(path), root, [str(root), "s3://mine"])
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "~root", "link/hosts", "s3://other/x"])
 def test_a_path_is_no_name_of_a_field_either(root, path):
-    with pytest.raises(Outside):
+    with pytest.raises(OutsideRootsError):
         check_paths({"measure": {"any": {"weights": {path: 1}}}}, root, [str(root), "s3://mine"])
 
 

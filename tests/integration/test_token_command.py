@@ -9,7 +9,7 @@ from pipelines.cli import app
 from pipelines.service import tokens
 from pipelines.service.server import welcome
 from pipelines.service.settings import Settings
-from pipelines.service.tokens import Scope, Unauthorized
+from pipelines.service.tokens import Scope, UnauthorizedError
 
 
 def command(store, *arguments: str):
@@ -31,7 +31,7 @@ def test_a_token_is_created_listed_and_revoked(store):
 
     assert command(store, "revoke", made["token"]) == {"id": made["id"], "revoked": True}
     assert command(store, "revoke", made["id"]) == {"id": made["id"], "revoked": False}
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         tokens.check(store, made["token"])
 
 

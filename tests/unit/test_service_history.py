@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.service.history import Conflict, History, read
+from pipelines.service.history import ConflictError, History, read
 from pipelines.service.states import State, may_follow
 from pipelines.store import Store
 
@@ -26,7 +26,7 @@ def test_a_history_takes_the_states_that_may_follow_and_refuses_the_others(tmp_p
             history.move(to)
             taken.append(to)
         else:
-            with pytest.raises(Conflict, match=f"is {before} .* cannot become {to}"):
+            with pytest.raises(ConflictError, match=f"is {before} .* cannot become {to}"):
                 history.move(to)
 
     again = History(store, JOB)
@@ -42,7 +42,7 @@ def test_of_writers_who_start_a_job_at_once_exactly_one_does(store):
         together.wait()
         try:
             History(store, JOB).move(State.STARTING, attempt=1, note=str(number))
-        except Conflict:
+        except ConflictError:
             return None
         return number
 
@@ -80,11 +80,11 @@ def test_an_attempt_that_is_out_of_date_can_tell_nothing_and_end_nothing(store):
     late = History(store, JOB)
 
     for refused in (lambda: late.tell("note", 1, note="late"), lambda: late.move(State.RUNNING, attempt=1)):
-        with pytest.raises(Conflict, match="attempt"):
+        with pytest.raises(ConflictError, match="attempt"):
             refused()
     assert read(store, JOB, 5) is None
 
 
 def test_a_job_that_was_never_queued_has_no_other_state(store):
-    with pytest.raises(Conflict, match="was never queued; submit its spec"):
+    with pytest.raises(ConflictError, match="was never queued; submit its spec"):
         History(store, JOB).move(State.RUNNING)

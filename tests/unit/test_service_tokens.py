@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.service import tokens
-from pipelines.service.tokens import Forbidden, Quota, Scope, Unauthorized
+from pipelines.service.tokens import ForbiddenError, Quota, Scope, UnauthorizedError
 from stages.errors import SpecError
 
 
@@ -31,7 +31,7 @@ def test_a_scope_that_is_too_small_is_said(store):
     _, made = tokens.create(store, "read")
     made.require(Scope.read)
 
-    with pytest.raises(Forbidden, match="has the scope 'read', and this needs 'submit'"):
+    with pytest.raises(ForbiddenError, match="has the scope 'read', and this needs 'submit'"):
         made.require(Scope.submit)
 
 
@@ -49,7 +49,7 @@ def test_what_is_no_token_of_this_store_is_nobody(store, tmp_path):
     ]
 
     for other in others:
-        with pytest.raises(Unauthorized, match="unknown, expired or revoked"):
+        with pytest.raises(UnauthorizedError, match="unknown, expired or revoked"):
             tokens.check(store, other)
 
 
@@ -62,7 +62,7 @@ def test_revoked_and_expired_tokens_are_worth_nothing_and_sessions_are_no_tokens
     assert tokens.revoke(store, made.id)
     assert not tokens.revoke(store, made.id)
     for given in (revoked, expired, session):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             tokens.check(store, given)
     assert tokens.check(store, session, kind="session").scope == "admin"
 

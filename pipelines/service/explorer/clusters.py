@@ -43,8 +43,10 @@ class Clusters:
     @classmethod
     def at(cls, folder: Path) -> "Clusters":
         """The clusters that `build_clusters` left in a folder."""
-        arrays = (array_at(folder / f"{n}.npy") for n in ("members", "groups", "starts", "by_size"))
-        return cls(*arrays, texts_at(folder / "names"))
+        members, groups, starts, by_size = (
+            array_at(folder / f"{n}.npy") for n in ("members", "groups", "starts", "by_size")
+        )
+        return cls(members, groups, starts, by_size, texts_at(folder / "names"))
 
     def lose(self, kept: NDArray[np.bool_]) -> int:
         """Take every kept document out of `kept` before which another kept one of its cluster stays; gives how many."""

@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from pipelines.service.explorer.judging_again import percentile_of
 from pipelines.service.explorer.parts import chunks
 from stages.errors import SpecError
 from stages.rules import Percentile, Request, check_value
+
+if TYPE_CHECKING:
+    from stages.rule_models import Test
 
 #: What part of the values at each end a histogram leaves to `below` and `above`, unless it is told where to begin and end.
 TAIL = 0.005
@@ -123,7 +126,7 @@ def around(
         )
     if test not in ("ge", "gt", "le", "lt"):
         raise SpecError(f"nothing lies near a threshold of {test!r}; ask for ge, gt, le or lt", test=test)
-    limit = check_value(arrays.view.fields[column], column, test, value, f"{column} {test}")
+    limit = check_value(arrays.view.fields[column], column, cast("Test", test), value, f"{column} {test}")
     if isinstance(limit, Percentile):
         limit = percentile_of(arrays, Request(column, None, limit))
     nobody = np.empty(0, np.int64)

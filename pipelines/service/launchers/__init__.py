@@ -12,7 +12,7 @@ class Launcher(Protocol):
         """Begin an attempt: the job is STARTING when this returns True; False where somebody works on it already.
 
         Raises:
-            Conflict: the job's state does not allow it.
+            ConflictError: the job's state does not allow it.
             StageError: the driver cannot be started.
         """
 

@@ -98,7 +98,7 @@ AskedFor = Annotated[Asked, Depends(asked)]
 
 def shown_columns(view: RunView) -> dict[str, str]:
     """The columns that documents can be found and sorted by, with what each holds: number, text or truth."""
-    found = {}
+    found: dict[str, str] = {}
     for name, field in view.fields.items():
         kind = kind_of_column(field)
         leaf = name.rpartition(".")[2]

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
 from pipelines.report.page import TEMPLATES as REPORTS
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.service.routes.answers import matches
 
 router = APIRouter(include_in_schema=False)
@@ -86,7 +86,7 @@ def static(
     found = asset(name) if name in files() else None
     if found is None:
         hint = "; install the package `plotly`" if name == PLOTLY else ""
-        raise NotFound(f"there is no file {name[:100]!r} among those that pages are made of{hint}")
+        raise NotFoundError(f"there is no file {name[:100]!r} among those that pages are made of{hint}")
     tag = f'"{found.digest}"'
     headers = {
         "ETag": tag,

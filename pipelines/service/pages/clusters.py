@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pipelines.duplicate_steps import NGRAM, duplicate_steps
 from pipelines.report.shared_spans import COMPARED, compared, pieces
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.service.explorer.explorer import Explorer
 from pipelines.service.pages.asking import MAX_OFFSET, cluster_columns
 from pipelines.service.pages.rendering import page
@@ -39,7 +39,7 @@ def clusters(  # noqa: PLR0913, PLR0917 - what the address says
     explorer: Explorer = service.explorer(run)
     columns = cluster_columns(explorer.view)
     column = column or (columns[0] if columns else None)
-    values = {"here": "runs", "row": row, "columns": columns, "column": column}
+    values: dict[str, Any] = {"here": "runs", "row": row, "columns": columns, "column": column}
     if column is None:
         return page(request, "clusters.html.j2", **values, found=None, offset=0, page_size=PAGE)
     if cluster is None:
@@ -47,7 +47,9 @@ def clusters(  # noqa: PLR0913, PLR0917 - what the address says
         return page(request, "clusters.html.j2", **values, found=found, offset=offset, page_size=PAGE)
     found = explorer.clusters(column, cluster - 1, 1, first + BESIDE)
     if not found["clusters"]:
-        raise NotFound(f"{column!r} has {found['total']} clusters of more than one document, so there is no {cluster}.")
+        raise NotFoundError(
+            f"{column!r} has {found['total']} clusters of more than one document, so there is no {cluster}."
+        )
     one = found["clusters"][0]
     return page(
         request,

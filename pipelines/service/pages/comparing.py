@@ -61,7 +61,7 @@ def _compared(service: Service, a: str, b: str, moved: str, offset: int) -> dict
         "reasons": pairs.reasons[moved],
         "counts": {"lost": len(pairs.lost), "gained": len(pairs.gained)},
         "documents": _documents((one, other), np.asarray(places[offset : offset + PAGE]), moved),
-        "differences": list(_differences(*(_spec(e) for e in (one, other))))[:MOST],
+        "differences": list(_differences(_spec(one), _spec(other)))[:MOST],
     }
 
 

@@ -64,8 +64,9 @@ def _beside(explorer: Explorer, asked: Asked, at: int | None) -> dict[str, tuple
     if at is None:
         return {"previous": None, "next": None}
     start = max(0, at - 1)
-    options = {"offset": start, "limit": at - start + 2, "sort": asked.sort}
-    rows = explorer.documents(asked.fate, asked.reason, asked.tests(), **options).rows
+    rows = explorer.documents(
+        asked.fate, asked.reason, asked.tests(), offset=start, limit=at - start + 2, sort=asked.sort
+    ).rows
     found = {start + i: row["doc_id"] for i, row in enumerate(rows)}
     places = {"previous": at - 1, "next": at + 1}
     return {name: (found[n], n) if n in found else None for name, n in places.items()}

@@ -46,8 +46,15 @@ def documents(  # noqa: PLR0913, PLR0917 - what the address says
     view = explorer.view
     columns = shown_columns(view)
     extra = _all_held(explorer, columns) if EVERY in asked.columns else list(asked.columns)
-    options = {"offset": asked.offset, "limit": asked.limit, "sort": asked.sort, "columns": extra}
-    found = explorer.documents(asked.fate, asked.reason, asked.tests(), **options)
+    found = explorer.documents(
+        asked.fate,
+        asked.reason,
+        asked.tests(),
+        offset=asked.offset,
+        limit=asked.limit,
+        sort=asked.sort,
+        columns=extra,
+    )
     beginnings = explorer.read(found.places, BEGINNING) if texts and found.places else None
     return page(
         request,

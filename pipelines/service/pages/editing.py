@@ -18,7 +18,7 @@ from pipelines.service.pages.written import around, as_yaml, line_of, read_spec
 from pipelines.service.routes.models import MAX_PRIORITY, MAX_WORKERS
 from pipelines.service.security.authentication import Reader, Served
 from pipelines.service.service import Service
-from pipelines.service.tokens import Forbidden, Scope, Token, Unauthorized
+from pipelines.service.tokens import ForbiddenError, Scope, Token, UnauthorizedError
 from pipelines.stage_table import stage_table
 from stages.errors import TamisError
 
@@ -88,7 +88,7 @@ def edited(request: Request, service: Served, token: Reader, asked: Annotated[As
             row, _ = service.submit(token, spec, key=asked.key(), **asked.options())
             return RedirectResponse(f"/runs/{row.id}", 303)
         shown = _tried(service, asked, spec)
-    except (Unauthorized, Forbidden):
+    except (UnauthorizedError, ForbiddenError):
         raise
     except TamisError as error:
         shown = {"problem": _placed(error.problem(), asked.spec)}

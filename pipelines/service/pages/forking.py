@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from pipelines.runs import RunFolder
-from pipelines.service.pages.editing import Asked, as_yaml, edited
+from pipelines.service.pages.editing import Asked, edited
+from pipelines.service.pages.written import as_yaml
 from pipelines.service.routes.runs import RunId
 from pipelines.service.security.authentication import Reader, Served
 from pipelines.service.service import Service
@@ -39,8 +40,8 @@ def forked(service: Service, run: str, rules: Sequence[str]) -> dict[str, Any]:
     """The spec of a finished run with these rules (such as `stats.words>=50`) in place of its own.
 
     Raises:
-        NotFound: there is no such run.
-        Conflict: it has not finished.
+        NotFoundError: there is no such run.
+        ConflictError: it has not finished.
         SpecError: a rule cannot be read, or does not fit the run.
     """
     view, spec = service.view(run), service.reading.spec(run)

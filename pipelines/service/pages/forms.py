@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from pipelines.service.tokens import Forbidden
+from pipelines.service.tokens import ForbiddenError
 
 
 def same_origin(request: Request) -> None:
     """See whether a page of ours asks.
 
     Raises:
-        Forbidden: another does, or who asks does not say; programs use `/v1`.
+        ForbiddenError: another does, or who asks does not say; programs use `/v1`.
     """
     origin = request.headers.get("Origin")
     asked = request.headers.get("Host", "")
     if origin is None or urlsplit(origin).netloc.lower() != asked.lower():
-        raise Forbidden(
+        raise ForbiddenError(
             "this form was sent from another site than this one, so nothing was changed; open the page here and send it again"
         )
 

@@ -30,7 +30,7 @@ def figure(histogram: Mapping[str, Any], threshold: float | None, label: str) ->
             part = total / top
             tall = max(2.0, HEIGHT * (math.sqrt(part) if roots else part))
             bars.append(_bar(histogram, i, fates, tall))
-    line = ()
+    line: tuple[Markup, ...] = ()
     if threshold is not None:
         x = place(edges, threshold)
         line = (tag("line", x1=x, x2=x, y1=0.0, y2=HEIGHT, class_="threshold", id="threshold-line"),)

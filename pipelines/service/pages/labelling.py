@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from pipelines.service.errors import NotFound
-from pipelines.service.history import Conflict
+from pipelines.service.errors import NotFoundError
+from pipelines.service.history import ConflictError
 from pipelines.service.pages.forms import FromHere
 from pipelines.service.pages.rendering import page
 from pipelines.service.pages.trouble import is_part
@@ -48,7 +48,7 @@ def answered(
     said, wrong = None, None
     try:
         said = _kept(service, queue, doc_id, label, does)
-    except (Conflict, NotFound) as error:  # somebody else was faster: say so beside what is next
+    except (ConflictError, NotFoundError) as error:  # somebody else was faster: say so beside what is next
         wrong = error.message
     if is_part(request):
         standing = _standing(service, token, queue)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from pipelines.service import ablations
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.service.pages.rendering import page
 from pipelines.service.routes.answers import content
 from pipelines.service.routes.outcomes import REPORT_POLICY
@@ -95,14 +95,14 @@ def _law(service: Service, name: str) -> bytes:
     """The page of a ladder's law; fitted once on this machine.
 
     Raises:
-        NotFound: no ladder was trained.
+        NotFoundError: no ladder was trained.
         DataError: its runs cannot be fitted.
     """
     from pipelines.api import scaling_fit  # noqa: PLC0415 - scipy is for who looks at a law
     from pipelines.report.scaling import render  # noqa: PLC0415 - the same
 
     if service.store.size(_ladder(name)) is None:
-        raise NotFound(f"the ablation {name} trained no ladder of sizes; train one with `tamis ablate --ladder`")
+        raise NotFoundError(f"the ablation {name} trained no ladder of sizes; train one with `tamis ablate --ladder`")
     place = service.settings.state / "laws" / f"{name}.html"
     with _fitting:
         if not place.exists():

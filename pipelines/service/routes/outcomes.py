@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
-from pipelines.service.errors import NotFound
+from pipelines.service.errors import NotFoundError
 from pipelines.service.problems import declared
 from pipelines.service.routes.answers import content, tagged
 from pipelines.service.routes.models import Given, Told
@@ -82,7 +82,9 @@ def export_file(
     except ValueError:
         known = False
     if not known:
-        raise NotFound(f"the export of {found['run']} has no file {file!r}; its manifest lists them", run=found["run"])
+        raise NotFoundError(
+            f"the export of {found['run']} has no file {file!r}; its manifest lists them", run=found["run"]
+        )
     headers = {"X-Content-Type-Options": "nosniff"}
     local = service.store.local(path)
     return FileResponse(local, headers=headers, media_type="application/octet-stream", filename=file.rsplit("/", 1)[-1])

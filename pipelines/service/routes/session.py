@@ -1,6 +1,6 @@
 """Signing a browser in with a one-time link, and out again."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -14,7 +14,7 @@ from pipelines.service.security.authentication import COOKIE, SESSION_SECONDS, R
 router = APIRouter(tags=["session"])
 
 
-_HOW = {200: {"description": "How to sign in.", "content": {"text/html": {}}}}
+_HOW: dict[int | str, dict[str, Any]] = {200: {"description": "How to sign in.", "content": {"text/html": {}}}}
 
 
 @router.get("/sign-in", status_code=303, response_class=HTMLResponse, responses={**_HOW, **declared()})

@@ -9,7 +9,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from pipelines.service import tokens
 from pipelines.service.security.failures import Failures
 from pipelines.service.service import Service
-from pipelines.service.tokens import Scope, Token, Unauthorized
+from pipelines.service.tokens import Scope, Token, UnauthorizedError
 
 #: The cookie that a signed-in browser has. HttpOnly, SameSite=Strict.
 COOKIE = "tamis_session"
@@ -44,8 +44,8 @@ def who(
     """The token of who asks; kept as `request.state.token`.
 
     Raises:
-        Unauthorized: nobody that is known.
-        TooManyFailures: too many wrong tokens came from there.
+        UnauthorizedError: nobody that is known.
+        TooManyFailuresError: too many wrong tokens came from there.
     """
     shown = session if bearer is None else bearer.credentials
 
@@ -72,13 +72,13 @@ def identify(service: Service, bearer: str | None, session: str | None) -> Token
     """The token of a header's value, else of a cookie's.
 
     Raises:
-        Unauthorized: neither is worth anything.
+        UnauthorizedError: neither is worth anything.
     """
     if bearer is not None:
         return tokens.check(service.store, bearer)
     if session is not None:
         return tokens.check(service.store, session, kind="session")
-    raise Unauthorized(
+    raise UnauthorizedError(
         "this needs a token; send `Authorization: Bearer TOKEN`, or sign in with the link of `tamis serve`"
     )
 
@@ -102,11 +102,11 @@ def sign_in(request: Request, service: Service, link: str) -> tuple[str, Token]:
     """A new session for who has a one-time link; the link is worth nothing afterwards.
 
     Raises:
-        Unauthorized: the link is unknown, used up or too old.
+        UnauthorizedError: the link is unknown, used up or too old.
     """
     found = failures_of(request).check(
         address_of(request), link, lambda: tokens.check(service.store, link, kind="link")
     )
     if not tokens.revoke(service.store, found.id):
-        raise Unauthorized("the sign-in link was used already; restart `tamis serve` for a new one")
+        raise UnauthorizedError("the sign-in link was used already; restart `tamis serve` for a new one")
     return tokens.create(service.store, found.scope, name=found.name, seconds=SESSION_SECONDS, kind="session")

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
 
-from pipelines.service.errors import TooMany
-from pipelines.service.tokens import Token, Unauthorized
+from pipelines.service.errors import TooManyError
+from pipelines.service.tokens import Token, UnauthorizedError
 
 #: Wrong tokens of an address that are looked at in one go, and seconds until one more is.
 BURST = 20
@@ -24,7 +24,7 @@ CREDENTIALS = 1_024
 NETWORK = 64
 
 
-class TooManyFailures(TooMany):
+class TooManyFailuresError(TooManyError):
     """An address has given too many wrong tokens."""
 
     type = "too-many-failures"
@@ -47,14 +47,14 @@ class Failures:
         """The token that `find` gives for what somebody at an address showed.
 
         Raises:
-            Unauthorized: it is worth nothing.
-            TooManyFailures: the address has shown too much of that kind, so this was not looked at.
+            UnauthorizedError: it is worth nothing.
+            TooManyFailuresError: the address has shown too much of that kind, so this was not looked at.
         """
         where, digest = network(address), hashlib.sha256(credential.encode("utf-8", "replace")).digest()
         self._admit(where, digest)
         try:
             token = find()
-        except Unauthorized:
+        except UnauthorizedError:
             self._failed(where, digest)
             raise
         self._remember(digest)
@@ -66,7 +66,7 @@ class Failures:
             if left <= 0 or digest in self._right:
                 return
             self.total += 1
-        raise TooManyFailures(
+        raise TooManyFailuresError(
             "too many wrong tokens came from your address; wait, and see what keeps sending them",
             retry_after=ceil(left),
         )

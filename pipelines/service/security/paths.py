@@ -20,7 +20,7 @@ _REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _LONGEST = 4_000
 
 
-class Outside(SpecError):  # noqa: N818 - named like what it says
+class OutsideRootsError(SpecError):
     """A spec names what is not below a root."""
 
     type = "outside-roots"
@@ -30,7 +30,7 @@ def check_paths(spec: Mapping[str, Any], folder: Path, roots: Sequence[str]) -> 
     """See whether every path that a spec could name is below a root, links resolved.
 
     Raises:
-        Outside: one is not.
+        OutsideRootsError: one is not.
         SpecError: it is nested too deeply.
     """
     local = [os.path.realpath(os.path.expanduser(r)) for r in roots if not r.startswith("s3://")]  # noqa: PTH111 - strings
@@ -41,7 +41,7 @@ def check_paths(spec: Mapping[str, Any], folder: Path, roots: Sequence[str]) -> 
         raise SpecError("the spec is nested too deeply to be one; see what wrote it") from error
     for place, text in strings:
         if not _allowed(text, folder, local, buckets):
-            raise Outside(
+            raise OutsideRootsError(
                 f"the spec's {place} names {text[:200]!r}, which is outside the roots that this service may read; move the data "
                 "below one, or start the service with --root",
                 where=place,

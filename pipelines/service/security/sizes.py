@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipelines.service.problems import problem
 
 
-class _TooMuch(Exception):  # noqa: N818 - it never leaves this module's middleware
+class _TooMuchError(Exception):
     """More came than may."""
 
 
@@ -28,7 +28,7 @@ class Limited:
             await self._refuse(scope, receive, send)
             return
         body = _Body(receive, send, self._most)
-        with suppress(_TooMuch):
+        with suppress(_TooMuchError):
             await self._app(scope, body.receive, body.send)
         if body.too_much and not body.answered:
             await self._refuse(scope, receive, send)
@@ -53,7 +53,7 @@ class _Body:
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             self.too_much = True
-            raise _TooMuch
+            raise _TooMuchError
         return message
 
     async def send(self, message: Message) -> None:
