@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.errors import SpecError, TamisError
+from stages.errors import SpecError, StorageError, TamisError
 
 
 class NotFoundError(SpecError):
@@ -27,3 +27,9 @@ class TooManyError(TamisError):
 
     def __init__(self, message: str, *, retry_after: int, **fields: Any) -> None:
         super().__init__(message, retry_after=retry_after, **fields)
+
+
+class PreparingError(StorageError):
+    """What is asked for is on its way; `retry_after` (seconds) and `part` (of it done) are among the fields."""
+
+    type = "preparing"

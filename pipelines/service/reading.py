@@ -12,9 +12,10 @@ from pipelines.preview import preview
 from pipelines.runs import FINISHED, RunFolder
 from pipelines.service import history as histories
 from pipelines.service import requests
-from pipelines.service.browsing import open_explorer
 from pipelines.service.database.tables import RunRow
 from pipelines.service.errors import NotFoundError
+from pipelines.service.explorer.explorer import Explorer
+from pipelines.service.explorers import Explorers
 from pipelines.service.history import PROGRESS, STATE, ConflictError, Event
 from pipelines.service.listing import Listing
 from pipelines.service.settings import Settings
@@ -35,12 +36,12 @@ class Reading:
     def __init__(self, store: Store, settings: Settings, listing: Listing) -> None:
         self._store, self._settings, self._listing = store, settings, listing
         self._views: OrderedDict[str, RunView] = OrderedDict()
-        self._explorers: OrderedDict[str, Any] = OrderedDict()
-        self._building: dict[str, threading.Lock] = {}
+        self._explorers = Explorers(settings.state / "explorer")
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close what is open."""
+        self._explorers.close()
         with self._lock:
             self._views.clear()
 
@@ -57,15 +58,11 @@ class Reading:
                 self._views.move_to_end(run)
                 return self._views[run]
         opened = RunView.open(self._store, run)
-        self._remember(self._views, run, opened)
-        return opened
-
-    def _remember(self, among: OrderedDict[str, Any], run: str, opened: Any) -> None:
-        """Keep what was opened last."""
         with self._lock:
-            among[run] = opened
-            while len(among) > OPEN_VIEWS:
-                among.popitem(last=False)
+            self._views[run] = opened
+            while len(self._views) > OPEN_VIEWS:
+                self._views.popitem(last=False)
+        return opened
 
     def explain(self, name: str, document: str) -> dict[str, Any]:
         """Why a document stayed or went.
@@ -86,22 +83,20 @@ class Reading:
                 raise NotFoundError(message, **error.fields) from error
             raise
 
-    def explorer(self, name: str) -> Any:
+    def explorer(self, name: str) -> Explorer:
         """The browser of a finished run's documents.
 
         Raises:
             NotFoundError: there is no such run.
             ConflictError: it has not finished.
+            PreparingError: its documents are still being indexed.
         """
         view = self.view(name)
-        with self._lock:
-            building = self._building.setdefault(view.run, threading.Lock())
-        with building:  # of this run alone: large ones take a while
-            found = self._explorers.get(view.run)
-            if found is None:
-                found = open_explorer(view, self._settings.state / "explorer" / view.run)
-                self._remember(self._explorers, view.run, found)
-            return found
+        return self._explorers.get(view.run, lambda: view)
+
+    def prepare(self, run: str) -> None:
+        """See that the browser of a run that has just finished is there when somebody asks for it."""
+        self._explorers.prepare(run, lambda: self.view(run))
 
     def plan(self, name: str) -> dict[str, Any]:
         """The steps of a run with their keys, as they were planned; of a job that waits, what it would do.

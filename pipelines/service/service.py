@@ -16,9 +16,10 @@ from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
 from pipelines.service.database.tables import RunRow
 from pipelines.service.errors import NotFoundError
+from pipelines.service.explorer.explorer import Explorer
 from pipelines.service.exporting import Exporting
 from pipelines.service.finding import Finder
-from pipelines.service.history import ConflictError, Event, History
+from pipelines.service.history import STATE, ConflictError, Event, History
 from pipelines.service.hub import Hub
 from pipelines.service.label_queue import LabelQueue
 from pipelines.service.launchers import Launcher
@@ -57,7 +58,7 @@ class Service:
         self.database = Database(settings.database or sqlite_url(settings.state))
         self.launcher: Launcher = self._launcher()
         self.hub = Hub()
-        self.supervisor = Supervisor(self.store, self.database, self.launcher, settings, self.hub.publish)
+        self.supervisor = Supervisor(self.store, self.database, self.launcher, settings, self._hear)
         self.finder = Finder(self.store, self.database)
         self.listing = Listing(self.store, self.database, self.finder)
         self.reading = Reading(self.store, settings, self.listing)
@@ -210,7 +211,7 @@ class Service:
         """A finished run, opened for reading; see `Reading`, also for the calls below."""
         return self.reading.view(name)
 
-    def explorer(self, name: str) -> Any:
+    def explorer(self, name: str) -> Explorer:
         """The browser of a finished run's documents."""
         return self.reading.explorer(name)
 
@@ -258,6 +259,13 @@ class Service:
         ray_jobs = import_module("pipelines.service.launchers.ray_jobs")  # only where it is asked for
         launcher: Launcher = ray_jobs.RayJobsLauncher(self.store, self.settings)
         return launcher
+
+    def _hear(self, job: str, event: Event) -> None:
+        """Pass on what happened to a job; of one that has just succeeded the documents are indexed for browsing."""
+        self.hub.publish(job, event)
+        run = event.data.get("run")
+        if run is not None and event.type == STATE and event.data.get("state") == State.SUCCEEDED:
+            self.reading.prepare(run)
 
     def _tend(self) -> None:
         """Find runs that nobody submitted, and apply retention, now and then."""

@@ -52,4 +52,7 @@ def drawn(request: Request, problem: Mapping[str, Any], status: int) -> Response
         return page(request, "sign_in.html.j2", status=status, here=None, said=said)
     phrase = HTTPStatus(status).phrase
     template = "part_problem.html.j2" if is_part(request) else "problem.html.j2"
-    return page(request, template, status=status, here=None, problem=dict(problem), phrase=phrase)
+    waits = status == HTTPStatus.SERVICE_UNAVAILABLE and "part" in problem  # it is on its way: look again by itself
+    headers = {"Refresh": str(problem["retry_after"])} if waits else None
+    phrase = "Not ready yet" if waits else phrase
+    return page(request, template, status=status, headers=headers, here=None, problem=dict(problem), phrase=phrase)

@@ -50,8 +50,8 @@ def documents(  # noqa: PLR0913, PLR0917 - one parameter of the query each
     """List documents of a run by fate, reason and tests of columns."""
     del token
     explorer = service.explorer(run)
-    asked = {"offset": offset, "limit": limit, "sort": sort, "columns": tuple(columns or ())}
-    found = explorer.documents(fate, reason, tuple(where or ()), **asked)
+    shown = tuple(columns or ())
+    found = explorer.documents(fate, reason, tuple(where or ()), offset=offset, limit=limit, sort=sort, columns=shown)
     rows = [{k: v for k, v in row.items() if k != "place"} for row in found.rows]
     if text and found.places:
         rows = [{**row, **read} for row, read in zip(rows, explorer.read(found.places, text), strict=True)]
