@@ -22,7 +22,7 @@ def view(tmp_path_factory):
         "name": "few",
         "source": {"kind": "jsonl", "path": str(folder / "in.jsonl")},
         "measure": {"stats": {"kind": "text_stats"}},
-        "keep": [{"column": "stats.words", "ge": 3, "on_null": "drop"}],
+        "keep": [{"column": "stats.words", "ge": 3, "on_null": "drop", "reason": "short"}],
         "write": {"kind": "parquet"},
     }
     done = run(from_data(spec, folder), store=folder / "store", options=Options(engine="local"))
