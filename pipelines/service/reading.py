@@ -3,17 +3,18 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipelines import artifacts as artifacts_of
-from pipelines.explain import explain
+from pipelines.explain import Explanation, explain, explain_at, is_doc_id
 from pipelines.preview import preview
 from pipelines.runs import FINISHED, RunFolder
 from pipelines.service import history as histories
 from pipelines.service import requests
 from pipelines.service.database.tables import RunRow
-from pipelines.service.errors import NotFoundError
+from pipelines.service.errors import NotFoundError, PreparingError
 from pipelines.service.explorer.explorer import Explorer
 from pipelines.service.explorers import Explorers
 from pipelines.service.history import PROGRESS, STATE, ConflictError, Event
@@ -72,7 +73,7 @@ class Reading:
             ConflictError: several documents have that name.
         """
         try:
-            return explain(self.view(name), document).json()
+            return self._explained(self.view(name), document).json()
         except SpecError as error:
             if "candidates" in error.fields:
                 raise ConflictError(error.message, **error.fields) from error
@@ -82,6 +83,15 @@ class Reading:
                 )
                 raise NotFoundError(message, **error.fields) from error
             raise
+
+    def _explained(self, view: RunView, document: str) -> Explanation:
+        """The explanation of a document, found by its doc_id without reading the ids of all where they are indexed."""
+        if is_doc_id(document):
+            with suppress(PreparingError):
+                place = self._explorers.get(view.run, lambda: view).find(document.lower())
+                if place is not None:
+                    return explain_at(view, place)
+        return explain(view, document)
 
     def explorer(self, name: str) -> Explorer:
         """The browser of a finished run's documents.

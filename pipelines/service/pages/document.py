@@ -24,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 _LOSES = ("fail", "null, dropped")
 
 
-@router.get("/runs/{run}/documents/{document}")
+@router.get("/runs/{run}/documents/{document:path}")
 def document(
     request: Request,
     run: RunId,

@@ -59,7 +59,7 @@ def documents(  # noqa: PLR0913, PLR0917 - one parameter of the query each
     return tagged(request, told)
 
 
-@router.get("/{run}/documents/{document}", response_model=Told, responses=_UNFINISHED)
+@router.get("/{run}/documents/{document:path}", response_model=Told, responses=_UNFINISHED)
 def document(
     request: Request,
     run: RunId,
