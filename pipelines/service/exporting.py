@@ -1,12 +1,15 @@
 """Other exports of finished runs, each written by a process of its own below a root.
 
-{state}/exports/{id}/request.json  answer.json  log
+{state}/exports/{id}/request.json  answer.json  log  lock
+
+The process outlives the service, and its lock tells whether it lives. What the latest `KEPT` said stays to be asked for.
 """
 
 import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.service.claims import Claim, holder
 from pipelines.service.errors import NotFoundError, TooManyError
 from pipelines.service.settings import Settings
 from pipelines.store import Store
@@ -21,6 +25,7 @@ from stages.errors import SpecError
 
 AT_ONCE = 1
 RETRY_SECONDS = 30
+KEPT = 100
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -60,7 +65,7 @@ class Exporting:
                 )
             command += ["--set", f"{name}={json.dumps(value)}"]
         with self._lock:
-            if sum(child.poll() is None for child in self._children.values()) >= AT_ONCE:
+            if self._under_way() >= AT_ONCE:
                 raise TooManyError(
                     "another export is under way; try again when it has ended", retry_after=RETRY_SECONDS
                 )
@@ -68,11 +73,32 @@ class Exporting:
             place = self._place(identity)
             place.mkdir(parents=True)
             (place / "request.json").write_text(json.dumps({"run": run, "format": kind, "out": str(folder)}))
-            with (place / "answer.json").open("wb") as answer, (place / "log").open("wb") as log:
-                self._children[identity] = subprocess.Popen(  # noqa: S603 - our own command
-                    command, stdin=subprocess.DEVNULL, stdout=answer, stderr=log, start_new_session=True
-                )
+            self._children[identity] = self._begin(place, command)
         return self.status(identity)
+
+    @staticmethod
+    def _begin(place: Path, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start the process, which holds the folder's lock as long as it lives."""
+        claim = Claim.take(place)
+        assert claim is not None, "the folder is new"
+        with claim, (place / "answer.json").open("wb") as answer, (place / "log").open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=log,
+                pass_fds=[claim.fd],
+                start_new_session=True,
+            )
+
+    def _under_way(self) -> int:
+        """How many processes live; of those that ended, the oldest are forgotten."""
+        self._children = {i: child for i, child in self._children.items() if child.poll() is None}
+        places = sorted(self._place("").glob("*/request.json"), key=lambda path: path.stat().st_mtime)
+        ended = [path.parent for path in places if holder(path.parent) is None]
+        for place in ended[:-KEPT]:
+            shutil.rmtree(place, ignore_errors=True)
+        return len(places) - len(ended)
 
     def status(self, identity: str) -> dict[str, Any]:
         """Where an export stands.
@@ -84,9 +110,8 @@ class Exporting:
         if not (place / "request.json").exists():
             raise NotFoundError(f"there is no export {identity!r} of this service", export=identity)
         asked = json.loads((place / "request.json").read_text())
-        child = self._children.get(identity)
         found: dict[str, Any] = {"id": identity, **asked, "state": "RUNNING", "result": None, "error": None}
-        if child is not None and child.poll() is None:
+        if holder(place) is not None:
             return found
         try:
             answer = json.loads((place / "answer.json").read_text())
