@@ -9,7 +9,7 @@ import typer
 from pipelines import api
 from pipelines.commands.shared import AsJson, StorePath, show
 
-token = typer.Typer(name="token", help="Tokens for the service: create, list, revoke.", no_args_is_help=True)
+token = typer.Typer(name="token", help="Tokens for the service: create, link, list, revoke.", no_args_is_help=True)
 
 SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 
@@ -53,6 +53,31 @@ def create(  # noqa: PLR0913, PLR0917 - options of one command
         show(told, as_json, lambda _: None)
     else:
         sys.stdout.write(secret + "\n")
+
+
+@token.command()
+def link(
+    scope: Annotated[ScopeName, typer.Option("--scope", help="What the browser may do.")] = ScopeName.submit,
+    name: Annotated[str, typer.Option("--name", help="Whose browser it is.")] = "browser",
+    server: Annotated[
+        str, typer.Option("--server", envvar="TAMIS_SERVER", metavar="URL", help="Where the service is.")
+    ] = "http://127.0.0.1:8321",
+    store: StorePath = api.DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a link that signs one browser in, once, within an hour.
+
+    Example: [bold]tamis token link --store ./tamis-store --scope read --name ada[/bold]
+    """
+    from pipelines.service import tokens  # noqa: PLC0415 - only where tokens are made
+
+    opened = api.open_store(store, create=True)
+    secret, made = tokens.create(opened, scope.value, name=name, seconds=tokens.LINK_SECONDS, kind="link")
+    url = f"{server.rstrip('/')}/sign-in?link={secret}"
+    if as_json:
+        show({"link": url, "id": made.id, "scope": made.scope, "expires": made.expires}, as_json, lambda _: None)
+    else:
+        sys.stdout.write(url + "\n")
 
 
 @token.command("list")

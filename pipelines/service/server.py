@@ -10,7 +10,6 @@ import uvicorn
 from pipelines.service import tokens
 from pipelines.service.app import create_app
 from pipelines.service.observe import logs
-from pipelines.service.security.authentication import LINK_SECONDS
 from pipelines.service.service import Service
 from pipelines.service.settings import Settings
 from pipelines.store import Store
@@ -69,7 +68,7 @@ def welcome(store: Store, settings: Settings, say: Say) -> None:
     if not any(token.kind == "token" for token in tokens.every(store)):
         secret, _ = tokens.create(store, "admin", name="first")
         say(f"the first admin token, shown this once: {secret}")
-    link, _ = tokens.create(store, "admin", name="browser", seconds=LINK_SECONDS, kind="link")
+    link, _ = tokens.create(store, "admin", name="browser", seconds=tokens.LINK_SECONDS, kind="link")
     say(f"sign a browser in (once, within an hour): {settings.url}/sign-in?link={link}")
 
 

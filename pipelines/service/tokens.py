@@ -19,6 +19,8 @@ from typing import Any
 from pipelines.store import Store
 from stages.errors import SpecError, TamisError
 
+#: Seconds that a sign-in link is good for.
+LINK_SECONDS = 3_600
 _FOLDER = "service/tokens/"
 _TOKEN = re.compile(r"tamis_([a-z0-9]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 

@@ -35,6 +35,17 @@ def test_a_token_is_created_listed_and_revoked(store):
         tokens.check(store, made["token"])
 
 
+def test_a_link_of_the_command_signs_one_browser_in_with_its_scope(store):
+    made = command(store, "link", "--scope", "read", "--name", "ada", "--server", "https://tamis.example/")
+    address, _, secret = made["link"].partition("?link=")
+    kept = tokens.check(store, secret, kind="link")
+
+    assert address == "https://tamis.example/sign-in"
+    assert (kept.id, kept.scope, kept.name) == (made["id"], "read", "ada")
+    with pytest.raises(UnauthorizedError):
+        tokens.check(store, secret)  # it is no token
+
+
 def test_the_first_start_prints_one_admin_token_and_every_start_a_link(store, tmp_path):
     settings, starts = Settings(store.url, tmp_path), []
     for _ in range(2):

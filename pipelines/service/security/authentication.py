@@ -13,9 +13,8 @@ from pipelines.service.tokens import Scope, Token, UnauthorizedError
 
 #: The cookie that a signed-in browser has. HttpOnly, SameSite=Strict.
 COOKIE = "tamis_session"
-#: Seconds that a browser stays signed in, and that a sign-in link is good for.
+#: Seconds that a browser stays signed in.
 SESSION_SECONDS = 14 * 86_400
-LINK_SECONDS = 3_600
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token of `tamis token create`.")
 _cookie = APIKeyCookie(
@@ -108,5 +107,5 @@ def sign_in(request: Request, service: Service, link: str) -> tuple[str, Token]:
         address_of(request), link, lambda: tokens.check(service.store, link, kind="link")
     )
     if not tokens.revoke(service.store, found.id):
-        raise UnauthorizedError("the sign-in link was used already; restart `tamis serve` for a new one")
+        raise UnauthorizedError("the sign-in link was used already; `tamis token link` makes a new one")
     return tokens.create(service.store, found.scope, name=found.name, seconds=SESSION_SECONDS, kind="session")
