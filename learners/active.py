@@ -167,7 +167,7 @@ def learn(
     held = dict(held_out or {})
     state, why = _State(asked=frozenset(held)), "budget"
     for number, size in enumerate(settings.batches()):
-        answers = ask(number, lambda size=size, state=state: _propose(pool, fit, state, settings, size, seed))  # type: ignore[misc]
+        answers = ask(number, lambda size=size, state=state: _propose(pool, fit, state, settings, size, seed))  # type: ignore[misc]  # a lambda's default
         state = _absorb(state, answers, fit, held, seed)
         if note is not None:
             note(state.rounds[-1])

@@ -112,8 +112,8 @@ class _StepWriter:
 
     def __exit__(self, *error: object) -> None:
         if error[0] is not None:
-            self._file.__exit__(*error)  # type: ignore[arg-type]
-        self._stack.__exit__(*error)  # type: ignore[arg-type]
+            self._file.__exit__(*error)  # type: ignore[arg-type]  # three that belong together
+        self._stack.__exit__(*error)  # type: ignore[arg-type]  # the same
 
     def write(self, doc_id: pa.Array, ids: pa.Array, answer: pa.RecordBatch) -> None:
         """Append one row group."""

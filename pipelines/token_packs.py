@@ -134,7 +134,7 @@ def _flat(lists: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
 def _sizes(values: pa.Array) -> NDArray[np.int64]:
     """Bytes of each text, -1 where there is none."""
     found = pc.binary_length(values) if pa.types.is_string(values.type) else values
-    return pc.fill_null(found.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return pc.fill_null(found.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]  # Arrow has no stubs
 
 
 def local_paths(store: Store, files: Sequence[PackFile]) -> list[Path]:

@@ -80,7 +80,7 @@ def corpus(write_jsonl: WriteJsonl) -> Path:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished run over a small hostile corpus: scripts, copies, ids used twice, malformed lines, markup."""
     from pipelines.api import run, view  # noqa: PLC0415  # only tests of readers need a run
-    from pipelines.run import Options  # noqa: PLC0415
+    from pipelines.run import Options  # noqa: PLC0415  # the same
 
     folder = tmp_path_factory.mktemp("finished")
     for name, lines in _hostile_files().items():

@@ -71,7 +71,7 @@ def smoothing(losses: Iterable[float]) -> Iterator[float | None]:
         yield mean / (1 - MEMORY**seen) if seen else None
 
 
-def _left_out(health: Health, guards: Guards, stop: bool, what: str) -> tuple[Verdict, Health]:  # noqa: FBT001
+def _left_out(health: Health, guards: Guards, stop: bool, what: str) -> tuple[Verdict, Health]:  # noqa: FBT001 - read where it is called
     row = health.skipped_in_a_row + 1
     health = health.model_copy(update={"skipped": health.skipped + 1, "skipped_in_a_row": row})
     if not stop and row <= guards.most_skipped:

@@ -247,16 +247,18 @@ def _known(value: float) -> float | None:
 
 
 def ladder_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
-    """Rows for `tamis scaling fit`: one an endpoint, loss in nats a token of the panel."""
+    """Rows for `tamis scaling fit`: one an endpoint, arms in their order, loss in nats a token of the panel."""
     rows = []
     for found in findings:
         losses = found.losses()
         panel_tokens = len(found.panel.ids)
         parameters = count_parameters(found.recipe.model).total
-        for (name, seed, b), record in sorted(found.records.items()):
-            if record["losses"] is None:
-                continue
-            place = (losses.arms.index(name), losses.seeds.index(seed), b)
+        known = [key for key, record in found.records.items() if record["losses"] is not None]
+        places = {key: (losses.arms.index(key[0]), losses.seeds.index(key[1]), key[2]) for key in known}
+        for key, place in sorted(
+            places.items(), key=lambda one: one[1]
+        ):  # the baseline first, which a fit compares with
+            name, seed, _ = key
             arm = found.prepared.arm(name)
             tokens = int(losses.tokens_ASB[place])
             loss = float(np.sum(losses.nats_ASBD[place]) / panel_tokens)

@@ -85,7 +85,7 @@ class LabelRequest(BaseModel):
         return {n: getattr(self, n) for n in (*wanted, "model", "inverse_l2")}
 
 
-assert set(LabelRequest.model_fields["acquire"].annotation.__args__) == set(MEASURES)  # type: ignore[union-attr]
+assert set(LabelRequest.model_fields["acquire"].annotation.__args__) == set(MEASURES)  # type: ignore[union-attr]  # it is a Literal
 
 
 def request_of(fields: Mapping[str, Any], where: str) -> LabelRequest:

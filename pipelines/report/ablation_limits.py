@@ -19,8 +19,6 @@ _OPTIMAL, _FRESH = 20, 4
 #: Percent of the tokens from which a difference is told in times.
 _GROSS = 100
 _SEEDS, _BUDGETS, _DOMAINS = 3, 3, 3
-#: A fit or a comparison with more of the panel hit than this needs the result without the hits.
-_HIT = 0.01
 
 
 def warnings(result: Result) -> list[str]:
@@ -95,7 +93,7 @@ def _overlap(result: Result) -> list[str]:
         f"{arm['name']} {share(c['panel_documents_hit'], c['panel_documents'])}"
         for arm in result["arms"]
         for c in [arm["contamination"]]
-        if c["panel_documents"] and c["panel_documents_hit"] > _HIT * c["panel_documents"]
+        if c["panel_documents_hit"]
     ]
     return (
         [f"Arms share text with documents of the panel: {', '.join(hit)}. See the result without them."] if hit else []
@@ -152,6 +150,10 @@ def _design(result: Result) -> list[str]:
     settings = result["settings"]
     seeds, budgets, domains = len(settings["seeds"]), len(settings["budgets"]), len(settings["panel"])
     found = []
+    if result["learning_rates"] is not None:
+        found.append(
+            "What each arm would do under a learning rate of its own: it was bracketed on the baseline alone, and all share it."
+        )
     if seeds < _SEEDS:
         noise = "no noise of seeds is measured at all" if seeds == 1 else "the noise of seeds is hardly measured"
         found.append(f"Small differences: with {_plural(seeds, 'seed')} {noise}.")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipelines.quantities import count
-from pipelines.report.ablation_limits import cannot
+from pipelines.report.ablation_limits import cannot, warnings
 from pipelines.terminal.parts import KEPT, REJECTED, SOFT, plain, table
 
 _STYLES = {"better": KEPT, "worse": REJECTED}
@@ -24,13 +24,8 @@ def show_ablation(page: Console, done: Mapping[str, Any], store: str) -> None:
     if evidence["attribution"] is not None:
         page.print(plain(evidence["attribution"]["sentence"]), soft_wrap=True)
     page.print(plain(evidence["noise"]["sentence"], SOFT), soft_wrap=True)
-    if done["stopped"] is not None:
-        page.print(plain(done["stopped"]), soft_wrap=True)
-    for endpoint in done["endpoints"]:
-        if endpoint["diverged"] is not None:
-            page.print(
-                plain(f"{endpoint['arm']}, seed {endpoint['seed']}: {endpoint['diverged']}", REJECTED), soft_wrap=True
-            )
+    for sentence in warnings(done):
+        page.print(plain(sentence, REJECTED), soft_wrap=True)
     for sentence in cannot(done)[:1]:
         page.print(plain(f"what such a run cannot show: {sentence}", SOFT), soft_wrap=True)
     page.print(plain(f"{store.rstrip('/')}/ablations/{done['ablation']}/report.html", SOFT), soft_wrap=True)

@@ -28,7 +28,7 @@ def products(rows_ND: Any, weights_CD: Any) -> Any:
 def _is_space(c: int) -> bool:
     """Whether a code point is white space for `str.strip`."""
     if c < 0x1680:
-        return 9 <= c <= 13 or 28 <= c <= 32 or c == 0x85 or c == 0xA0  # noqa: PLR1714 - sets compile badly
+        return 9 <= c <= 13 or 28 <= c <= 32 or c == 0x85 or c == 0xA0  # noqa: PLR1714  # numba compiles this to compares - sets compile badly
     if 0x2000 <= c <= 0x200A:
         return True
     return c == 0x1680 or c == 0x2028 or c == 0x2029 or c == 0x202F or c == 0x205F or c == 0x3000  # noqa: PLR1714

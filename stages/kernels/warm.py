@@ -183,7 +183,7 @@ def _embedding() -> None:
 
     from stages.embeddings.static import StaticEncoder  # noqa: PLC0415 - the same
 
-    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "cat": 2, "##s": 3}, unk_token="[UNK]"))  # noqa: S106
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "cat": 2, "##s": 3}, unk_token="[UNK]"))  # noqa: S106  # a token of words, no secret
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     StaticEncoder(tokenizer, np.ones((4, 8), np.float32), 16)(pa.array(_TEXTS))

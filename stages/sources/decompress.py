@@ -235,4 +235,4 @@ def _skip_frame(feed: _Feed, where: str) -> Iterator[bytes]:
 
 def _skippable(magic: bytes) -> bool:
     """A skippable frame begins with one of 0x184D2A50 to 0x184D2A5F, little-endian."""
-    return len(magic) == MAGIC_BYTES and magic[0] & 0xF0 == 0x50 and magic[1:] == b"\x2a\x4d\x18"  # noqa: PLR2004
+    return len(magic) == MAGIC_BYTES and magic[0] & 0xF0 == 0x50 and magic[1:] == b"\x2a\x4d\x18"  # noqa: PLR2004  # a skippable frame, RFC 8878

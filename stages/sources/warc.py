@@ -78,8 +78,8 @@ class Warc(Source):
 
 def _extractor(*, main: bool) -> Extract:
     from resiliparse.extract.html2text import extract_plain_text  # noqa: PLC0415  # only where pages are read
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5  # noqa: PLC0415
-    from resiliparse.parse.html import HTMLTree  # noqa: PLC0415
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5  # noqa: PLC0415  # the same
+    from resiliparse.parse.html import HTMLTree  # noqa: PLC0415  # the same
 
     def extract(html: bytes, content_type: str) -> str:
         named = _CHARSET.search(content_type)

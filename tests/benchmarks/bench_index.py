@@ -90,7 +90,7 @@ def adding(folder: Path) -> Path:
 def growing(store: Store, build_seconds: float) -> None:
     """Ten more tenths, one after the other, merges included."""
     parts = [coming(f"more-{i}", TENTH, 10 + i) for i in range(10)]
-    times = [seconds(lambda part=part: Embedded(store, "seen").add(part, NullWatch())) for part in parts]  # type: ignore[misc]
+    times = [seconds(lambda part=part: Embedded(store, "seen").add(part, NullWatch())) for part in parts]  # type: ignore[misc]  # a lambda's default
     print("ten more tenths: " + ", ".join(f"{t:.2f}" for t in times) + " s", flush=True)
     figure("a tenth more, mean of ten with merges", round(statistics.mean(times) / build_seconds, 4), "1")
     figure("the dearest of these (it merges)", round(max(times) / build_seconds, 4), "1")

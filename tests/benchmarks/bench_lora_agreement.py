@@ -156,12 +156,13 @@ def arms(folder: Path, steps: int, seed: int) -> Iterator[tuple[str, str, float]
             yield f"LoRA, rank {rank}", name, bits_per_byte(evaluate(model, panel), panel)
 
 
-def agreement(screen: dict[str, float], full: dict[str, float]) -> dict[str, float]:
+def agreement(screen: dict[str, float], full: dict[str, float]) -> dict[str, float | str]:
     """Spearman's correlation, the share of pairs ordered alike, and the regret of the screen's best in bits per byte."""
     pairs = [(full[a] - full[b]) * (screen[a] - screen[b]) > 0 for a, b in itertools.combinations(full, 2)]
     best = min(screen, key=lambda name: screen[name])
     return {
-        "spearman": round(float(spearmanr([screen[n] for n in full], list(full.values())).statistic), 3),
+        "ours": round(float(spearmanr([screen[n] for n in full], list(full.values())).statistic), 3),
+        "unit": "Spearman's correlation",
         "decision_accuracy": round(sum(pairs) / len(pairs), 3),
         "top_1_regret": round(full[best] - min(full.values()), 4),
     }
@@ -184,10 +185,8 @@ def main(steps: int = 40, seeds: int = 1) -> None:
             )
         for kind, values in found.items():
             if kind != "full":
-                what = f"{kind}, against full training"
-                print(
-                    json.dumps({"what": what, "recipes": len(values), "seed": seed, **agreement(values, found["full"])})
-                )
+                figure = {"what": f"ranks of {len(values)} recipes, {kind} against full training, seed {seed}"}
+                print(json.dumps(figure | agreement(values, found["full"])))
         print(f"{time.process_time() - began:.0f} s of CPU time")
 
 

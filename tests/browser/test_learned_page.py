@@ -2,6 +2,7 @@
 
 import pytest
 from learned_artifacts import FULL, kept
+from page_colours import colour, contrast, luminance
 
 from pipelines import api
 from pipelines.store import Store
@@ -20,24 +21,6 @@ def address(tmp_path_factory):
     path = folder / "page.html"
     path.write_text(api.report("artifact:full", store=store)[0], encoding="utf-8")
     return path.as_uri()
-
-
-def colour(page, expression):
-    """Red, green, blue and opacity of a computed colour."""
-    text = page.evaluate(expression)
-    parts = [float(part) for part in text[text.index("(") + 1 : -1].replace(",", " ").replace("/", " ").split()]
-    return parts if len(parts) == 4 else [*parts, 1.0]
-
-
-def luminance(rgb):
-    """Relative luminance (WCAG 2)."""
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (x / 255 for x in rgb)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, other):
-    one, other = luminance(one[:3]), luminance(other[:3])
-    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

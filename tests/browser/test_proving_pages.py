@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ablation_results import ARMS, STEPS, result
+from page_colours import colour, contrast, luminance
 
 from pipelines.report import ablation, scaling
 from trainer.scaling.points import Points
@@ -86,6 +87,22 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(opened, scheme):
     page.evaluate(UNFOLD)
     page.mouse.move(300, 600)
     assert wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("part", ["h1", "h2", ".note", "td", "th", ".curve text.tick", "text.name"])
+def test_text_can_be_read_in_light_and_dark(opened, scheme, part):
+    page, _ = opened(1280, scheme)
+    page.evaluate(UNFOLD)
+    if not page.locator(part).count():
+        pytest.skip(f"this page has no {part}")
+    style = f"getComputedStyle(document.querySelector('{part}'))"
+    text = colour(page, f"{style}.{'fill' if 'text' in part else 'color'}")
+    ground = colour(page, "getComputedStyle(document.querySelector('section')).backgroundColor")
+    if not ground[3]:
+        ground = colour(page, "getComputedStyle(document.body).backgroundColor")
+    assert contrast(text, ground) >= 4.5
+    assert (luminance(ground[:3]) > 0.5) == (scheme == "light")
 
 
 def test_paper_shows_what_was_folded_away(opened):

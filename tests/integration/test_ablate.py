@@ -10,6 +10,7 @@ import pytest
 from ablation_runs import ablated, made
 
 from pipelines import api
+from pipelines.scaling_points import read_points
 from stages.errors import DataError, SpecError
 from trainer.token_pack import TokenPack
 from trainer.view import View
@@ -32,11 +33,9 @@ def records(mill: dict[str, Any]) -> set[str]:
 def pack_and_view(mill: dict[str, Any], done: dict[str, Any], arm: str) -> tuple[TokenPack, View]:
     keys = done["keys"]["views"][arm]
     view = View.load(Path(mill["store"]) / "views" / keys["pack"] / f"{keys['view']}.view")
-    packs = [TokenPack.open([p]) for p in sorted(Path(mill["store"]).glob("tokens/*/*.tokens"))]
     assert len({p.parent for p in Path(mill["store"]).glob("tokens/*/*.tokens")}) == 1, "arms share one token column"
     shards = json.loads((Path(mill["store"]) / "runs" / mill["run"] / "shards.json").read_text())["shards"]
     paths = [next(Path(mill["store"]).glob(f"tokens/*/{s['digest']}.*.tokens")) for s in shards]
-    del packs
     return TokenPack.open(paths), view
 
 
@@ -198,10 +197,15 @@ def test_a_panel_document_inside_an_arm_is_told_and_left_out_once(mill, tmp_path
 def test_a_ladder_writes_the_runs_that_a_scaling_fit_reads(mill):
     found = ablated(mill, arms=["unfiltered", "curated"], ladder=True, seeds=1, parameters="60k", budgets=[1200, 2400])
     path = Path(mill["store"]) / "ablations" / found["ablation"] / "ladder.csv"
-    lines = path.read_text().splitlines()
+    points = read_points(path)
 
-    assert lines[0] == "arm,parameters,tokens,unique_tokens,loss,seed"
-    assert len(lines) == 1 + 2 * 3 * 2
+    assert points.arms == ("unfiltered", "curated")
+    assert len(points.loss_N) == 2 * 3 * 2
+    assert len(set(points.parameters_N)) == 3
+    endpoints = {(e["arm"], e["budget"]): e for e in found["endpoints"]}
+    largest = points.parameters_N == points.parameters_N.max()
+    of_curated = largest & (points.arm_N == 1)
+    assert sorted(points.tokens_N[of_curated]) == sorted(endpoints["curated", b]["tokens"] for b in (1200, 2400))
 
 
 def test_the_report_is_beside_the_result(mill, done):

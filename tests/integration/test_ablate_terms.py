@@ -1,13 +1,15 @@
 """Ablations on other terms: schedules, equal pool and compute, looks, probes, shares of stages, other runs, divergence."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ablation_runs import LOCAL, ablated, made
+from ablation_runs import LOCAL, ablated, asked, made
 
 from pipelines import api
+from pipelines.run import Options
 from stages.errors import DataError, SpecError, StageError
 
 
@@ -53,11 +55,27 @@ def test_equal_compute_charges_curation_in_tokens(mill):
     assert tokens["curated"] < tokens["unfiltered"]
 
 
-def test_a_look_stops_all_runs_or_lets_all_go_on(mill):
-    found = ablated(mill, arms=["unfiltered", "curated"], budgets=[1200, 4800], seeds=2, looks=True)
-    budgets = {a: {e["budget"] for e in found["endpoints"] if e["arm"] == a} for a in ("unfiltered", "curated")}
+def test_a_look_that_expects_nothing_more_stops_all_runs(mill):
+    found = ablated(mill, arms=["unfiltered", "again"], budgets=[1200, 4800], seeds=2, looks=True)
+    html, _ = api.report(found["ablation"], store=mill["store"])
 
-    assert budgets["unfiltered"] == budgets["curated"] == ({1200} if found["stopped"] else {1200, 4800})
+    assert {(e["arm"], e["budget"]) for e in found["endpoints"]} == {("unfiltered", 1200), ("again", 1200)}
+    assert found["stopped"].startswith("After 25 % of the largest budget: nothing is decided; no difference is to be")
+    assert found["stopped"] in html
+
+
+@pytest.mark.ray
+def test_ray_trains_the_same_bits_as_the_local_engine(mill, ray_engine):
+    del ray_engine  # the session's Ray is up
+    here = ablated(mill, **SMALL, seed=11)
+    for path in Path(mill["store"]).glob("trained/*"):
+        shutil.rmtree(path)
+    for path in Path(mill["store"]).glob("ablations/*"):
+        shutil.rmtree(path)
+    there = api.ablate(mill["run"], asked(mill, **SMALL, seed=11), store=mill["store"], options=Options("ray", 2))
+
+    told = [[(e["arm"], e["ledger"], e["bits_per_byte"]) for e in found["endpoints"]] for found in (here, there)]
+    assert told[0] == told[1]
 
 
 def test_stages_share_what_curation_is_worth(mill):

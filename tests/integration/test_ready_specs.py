@@ -90,3 +90,19 @@ def test_what_is_measured_alike_is_measured_once(done: Any) -> None:
     }
     assert computed == dict.fromkeys(computed, 0) | {"repeats": steps["repeats"]["computed_shards"]}
     assert computed["repeats"] > 0
+
+
+@pytest.mark.long
+def test_the_comparison_of_selecting_and_ordering_trains_its_arms_at_equal_compute_under_three_schedules(tmp_path):
+    tiny = {"parameters": "100k", "context": 32, "budgets": ["30k"], "seeds": 1, "learning_rate": 0.01}
+    changes = {f"ablate.{name}": value for name, value in tiny.items()}
+    done = run(SPECS / "active-curriculum.yaml", store=tmp_path, options=Options("local", 2), changes=changes)
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("ablations/*/result.json")]
+
+    assert done["total"]["exported"] > 0
+    assert sorted(r["settings"]["training"]["schedule"] for r in results) == ["constant", "cosine", "wsd"]
+    for result in results:
+        tokens = {e["arm"]: e["tokens"] for e in result["endpoints"]}
+        assert set(tokens) == {"random-selection", "active", "curriculum", "curated"}
+        assert tokens["active"] < tokens["random-selection"]  # scoring is charged
+        assert all(e["diverged"] is None for e in result["endpoints"])

@@ -15,6 +15,7 @@ from stages.errors import DataError, SpecError, StorageError
 from trainer.checkpoint import load_model
 from trainer.job import Job, Outcome
 from trainer.journal import entries
+from trainer.parameters import flops_per_token
 from trainer.settings import Schedule
 from trainer.train import Built, decoder, train
 
@@ -71,6 +72,15 @@ def test_a_branch_of_a_trunk_is_the_undisturbed_run_bit_for_bit(tmp_path, precis
     assert 0 < branch.inherited_cpu_seconds < branch.cpu_seconds
     assert 0 < branch.inherited_seconds < branch.seconds
     assert [entry["step"] for entry in entries(tmp_path / "branch")] == list(range(begin + 1, 25))
+
+
+def test_the_mfu_is_what_was_computed_of_what_the_device_could(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.devices.PEAK_BF16", (("cpu", 1e12),))
+    outcome = train(make_job(tmp_path, precision="bf16"))
+    last = entries(tmp_path / "run")[-1]
+    assert outcome.mfu == pytest.approx(outcome.tokens_per_second * flops_per_token(MODEL) / 1e12, rel=1e-9)
+    assert 0 < last["mfu"] < 1
+    assert train(make_job(tmp_path, "fp32")).mfu is None  # the peak is one of bf16
 
 
 def test_a_constant_trunk_is_averaged_in_a_branch(tmp_path):

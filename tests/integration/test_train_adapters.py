@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import peft
 import pytest
 import torch
@@ -50,6 +51,12 @@ def interrupted_and_not(folder, build, **changes):
     return result(whole), result(pieces), whole
 
 
+def learned(outcome):
+    """Whether the last third of a run had less loss than the first: single steps have other documents."""
+    nats = np.array(outcome.curve.nats_per_token)
+    return nats[-len(nats) // 3 :].mean() < nats[: len(nats) // 3].mean()
+
+
 @pytest.mark.parametrize("adapters", [None, LORA, LoraSettings(rank=2, kind="dora", dropout=0.1)])
 def test_a_checkpoint_is_trained_further_and_resumes_bit_for_bit(base, tmp_path, adapters):
     build = decoder_from(base, adapters)
@@ -58,7 +65,7 @@ def test_a_checkpoint_is_trained_further_and_resumes_bit_for_bit(base, tmp_path,
     assert whole == pieces
     matrices = [name for name in tensors(outcome) if "norm" not in name]
     assert all(("lora" in name) == (adapters is not None) for name in matrices)
-    assert outcome.curve.nats_per_token[-1] < outcome.curve.nats_per_token[0]
+    assert learned(outcome)
 
 
 @pytest.mark.parametrize("adapters", [None, LORA])
@@ -66,7 +73,7 @@ def test_a_hugging_face_model_is_trained_further_and_resumes_bit_for_bit(llama, 
     whole, pieces, outcome = interrupted_and_not(tmp_path, hugging_face_from(llama, adapters))
 
     assert whole == pieces
-    assert outcome.curve.nats_per_token[-1] < outcome.curve.nats_per_token[0]
+    assert learned(outcome)
 
 
 def test_a_runs_adapters_are_saved_for_peft_and_merged(base, tmp_path):

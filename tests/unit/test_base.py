@@ -105,7 +105,7 @@ def test_two_references_to_one_column_read_it_once() -> None:
 def test_a_stage_is_frozen_and_knows_its_fields() -> None:
     stage = Length()
     with pytest.raises(ValidationError, match="frozen"):
-        stage.factor = 3  # type: ignore[misc]
+        stage.factor = 3  # type: ignore[misc]  # it is frozen, which is the point
     with pytest.raises(ValidationError, match="Extra inputs"):
         Length.model_validate({"factr": 3})
 

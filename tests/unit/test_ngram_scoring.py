@@ -198,7 +198,7 @@ def test_reserved_words_of_a_text_are_white_space(models):
 
 
 def test_pieces_without_sentencepiece_model_are_refused(tmp_path):
-    from stages.ngrams.pieces import segmenter  # noqa: PLC0415
+    from stages.ngrams.pieces import segmenter  # noqa: PLC0415  # its library is an extra
 
     with pytest.raises(SpecError, match="there is no SentencePiece model"):
         segmenter(tmp_path / "none.model")

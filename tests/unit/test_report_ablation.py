@@ -188,8 +188,10 @@ def test_an_arm_that_random_documents_may_equal_is_not_believed_unwarned(full):
     unproved = json.loads(json.dumps(full))
     unproved["evidence"]["arms"][0]["versus_control"]["decided"] = None
 
-    assert warnings(full) == []
-    (said,) = warnings(unproved)
+    (overlap,) = warnings(full)
+    assert overlap.startswith("Arms share text with documents of the panel")
+    said, same = warnings(unproved)
+    assert same == overlap
     assert said.startswith("curated: better than unfiltered, but not shown to be better than random, as many tokens")
 
 
@@ -272,8 +274,24 @@ def test_a_small_run_says_what_it_cannot_show(small):
     assert "that takes three budgets, and this had 2" in said
     assert "no arm saw a document twice" in said
     assert warnings(small) == [
-        "The learning rate was given and not bracketed: a difference between arms may be one of how well it suits them."
+        "The learning rate was given and not bracketed: a difference between arms may be one of how well it suits them.",
+        f"Arms share text with documents of the panel: curated 0.8{NARROW}%. See the result without them.",
     ]
+
+
+def test_an_audit_without_a_hit_is_no_warning(full):
+    clean = json.loads(json.dumps(full))
+    for arm in clean["arms"]:
+        arm["contamination"]["panel_documents_hit"] = 0
+
+    assert warnings(clean) == []
+
+
+def test_that_arms_share_a_rate_that_suits_the_baseline_is_told_where_it_was_bracketed(full, small):
+    said = [s for s in cannot(full) if "bracketed on the baseline alone" in s]
+
+    assert len(said) == 1
+    assert not [s for s in cannot(small) if "bracketed" in s]
 
 
 def test_the_least_difference_that_would_be_found_is_told(full):
@@ -308,7 +326,8 @@ def test_what_went_wrong_is_told_before_the_verdict_is_believed(full):
     del broken["endpoints"][-1]
     broken["learning_rates"]["edge"] = True
     broken["arms"][1].update(rewrites_text=True, epochs=[3.0, 6.0, 12.0])
-    broken["arms"][2]["contamination"]["panel_documents_hit"] = 24
+    for number, arm in enumerate(broken["arms"]):
+        arm["contamination"]["panel_documents_hit"] = 24 if number == 2 else 0
     broken["stopped"] = "every comparison was decided after 2,000,000 tokens"
 
     said = warnings(broken)

@@ -93,7 +93,7 @@ def test_webdataset_json_has_what_is_not_null_and_is_not_text() -> None:
     data, counts = written(rows, PLAIN)
 
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        members = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+        members = {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]  # every member is a file
     assert members == {
         "a.json": b'{"doc_id":"a","meta":{"n": 1.50}}',
         "a.txt": b"x",

@@ -140,7 +140,8 @@ def seed_noise(bpb_ASB: Floats, chosen: Pair) -> SeedNoise:
     complete = np.isfinite(x_ASB).all(axis=(1, 2))
     two = np.array([chosen.baseline, chosen.arm])
     within_ASB = x_ASB - x_ASB.mean(axis=1, keepdims=True)
-    pool = np.flatnonzero(complete)
+    # The pair comes first, so that of runs under several names those of the pair stay.
+    pool = np.concatenate([two, np.setdiff1d(np.flatnonzero(complete), two)])
     pool = pool[unlike(x_ASB[pool])]
     if _differs(within_ASB[pool, :, -1], np.isin(pool, two)):
         pool = two

@@ -87,7 +87,7 @@ class Calls:
         """[share decided, share of those wrong], deciding the surest pair first."""
         wrong_P = ~self.right_P[np.argsort(-self.chance_P, kind="stable")]
         count_P = np.arange(1, len(wrong_P) + 1)
-        return np.column_stack([count_P / len(wrong_P), np.cumsum(wrong_P) / count_P]).tolist()  # type: ignore[no-any-return]
+        return np.column_stack([count_P / len(wrong_P), np.cumsum(wrong_P) / count_P]).tolist()  # type: ignore[no-any-return]  # numpy's stubs
 
 
 def call_pairs(score_N: Floats, outcome_N: Floats) -> Calls:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import minimize  # type: ignore[import-untyped]  # it has no stubs
 
 from trainer.scaling.descent import descend
 from trainer.scaling.law import Center, Form, Objective, coefficients
@@ -131,7 +131,7 @@ def bootstrap(points: Points, fitted: Fit, weights_KN: Floats) -> Floats:
     for first in range(0, len(weights_KN), step):
         part = weights_KN[first : first + step]
         starts = np.repeat(fitted.vector_P[None], len(part), axis=0)
-        found[first : first + step], _ = descend(lambda v, k, part=part: objective(v, part[k]), starts)  # type: ignore[misc]
+        found[first : first + step], _ = descend(lambda v, k, part=part: objective(v, part[k]), starts)  # type: ignore[misc]  # a lambda's default
     return found
 
 
