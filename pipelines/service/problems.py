@@ -29,9 +29,9 @@ class Problem(BaseModel):
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route that are problems, for OpenAPI; 401 and 403 are every route's."""
+    """The answers of a route that are problems, for OpenAPI, beside those that any route may give."""
     content = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    every = sorted({401, 403, 422, 429, 503, *statuses})
+    every = sorted({400, 401, 403, 413, 421, 422, 429, 503, *statuses})
     return {s: {"description": HTTPStatus(s).phrase, **(content if s >= ERRORS else {})} for s in every}
 
 
@@ -80,6 +80,7 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     titles = {
+        400: f"the body of {request.method} {request.url.path} cannot be read ({error.detail}); send what `/openapi.json` describes",
         404: f"there is nothing at {request.url.path}; `/openapi.json` lists what there is",
         405: f"{request.url.path} does not take {request.method}; `/openapi.json` lists what it takes",
     }

@@ -251,6 +251,9 @@ def test_no_browser_keeps_what_a_signed_in_person_saw(served, session):
 
 
 def test_who_changed_what_and_who_was_refused_is_kept_and_shown_to_admins(served, folder):
+    for known in (served.submitter, served.reader):
+        while served.get("/v1/runs", known).status_code == 429:  # others guessed from here a moment ago
+            assert served.process.poll() is None
     job = served.submit(spec_of(texts(folder), "audited"), served.submitter, key="audited")["id"]
     assert served.post(f"/v1/runs/{job}/cancel", token=served.reader).status_code == 403
     assert served.post(f"/v1/runs/{job}/cancel", token=WRONG).status_code in (401, 429)
