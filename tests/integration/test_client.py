@@ -94,7 +94,7 @@ def test_a_run_tells_where_it_stands_in_models_of_the_service(served, tamis, don
 
 
 def test_documents_come_as_arrow_pandas_and_polars_or_with_a_sentence(tamis, done):
-    table = tamis.documents(done.id, fate="rejected", columns=["stats.characters"], text=20)
+    table = tamis.documents(done.id, fate="rejected", columns=["stats.chars"], text=20)
     assert isinstance(table, pa.Table)
     assert table["stats.words"].to_pylist() == sorted(table["stats.words"].to_pylist())
     assert set(table["fate"].to_pylist()) == {"rejected"}
