@@ -105,7 +105,9 @@ def test_what_was_counted_is_in_the_ledger_whether_computed_or_found(near, tmp_p
     assert counts[0]["linked_pairs"] == 10
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "record"])
+@pytest.mark.parametrize(
+    "damage", ["cut", pytest.param("gone", marks=pytest.mark.long), pytest.param("record", marks=pytest.mark.long)]
+)
 def test_what_a_loss_of_power_left_of_a_round_is_computed_again(near, tamis, tmp_path, damage):
     spec = tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(spec_of(near, shard_bytes=6000)))

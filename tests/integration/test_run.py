@@ -112,7 +112,7 @@ def test_an_added_file_computes_one_shard_and_leaves_the_others_alone(tamis, spe
     }
 
 
-@pytest.mark.parametrize("more", [["--workers", "2"], ["--workers", "7"], ["--set", "source.shard_bytes=3000"]])
+@pytest.mark.parametrize("more", [["--workers", "7"], ["--set", "source.shard_bytes=3000"]])
 def test_the_exported_bytes_do_not_depend_on_workers_or_input_shards(tamis, spec, more):
     path = spec(write={"kind": "parquet", "shard_bytes": 5000})
     one = done(tamis("run", path, "--engine", "local", "--workers", "1", "--json"))
