@@ -52,8 +52,10 @@ def line_of(text: str, problem: Mapping[str, Any]) -> int | None:
 
 def _places(problem: Mapping[str, Any], title: str) -> Iterator[list[str]]:
     """Names to look for, one below the other; the best guess first."""
-    for quoted in _QUOTED.findall(title):  # what is wrong is quoted first, what would be right after it
-        yield [quoted]
+    quoted = _QUOTED.findall(title.partition("did you mean")[0])  # what would be right is not in the text
+    yield quoted  # the step, then what is wrong with it
+    for name in quoted:
+        yield [name]
     for field in PLACES:
         if isinstance(problem.get(field), str):
             yield _NAME.findall(problem[field])
