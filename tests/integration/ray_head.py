@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-cluster-that-nobody-guesses"
 #: What a job server needs beside Ray itself; a service needs none of it.
-NEEDED = ("aiohttp", "aiohttp_cors", "colorful", "opencensus", "py_spy", "smart_open", "virtualenv")
+NEEDED = ("aiohttp", "aiohttp_cors", "colorful", "opencensus", "smart_open", "virtualenv")
 SECONDS = 240.0
 
 
@@ -43,7 +43,7 @@ class Head:
     def start(self) -> None:
         """Start it and wait until its job server answers."""
         self.folder = Path(tempfile.mkdtemp(prefix="tr-", dir="/tmp"))  # short, for sockets lie in it
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
         command += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.port}"]
         command += ["--node-ip-address=127.0.0.1", f"--temp-dir={self.folder}", "--num-cpus=2"]
         command += ["--object-store-memory=80000000", "--port=0"]

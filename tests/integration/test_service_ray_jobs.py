@@ -21,6 +21,7 @@ from pipelines.service.states import State
 from pipelines.store import Store
 
 BUDGET = 4
+COUNTS = ("documents_in", "quarantined", "exported", "rejected", "bytes_exported")
 SECRET = "what-nobody-may-read-in-a-dashboard"
 
 
@@ -74,8 +75,8 @@ def cancel(served: Served, job: str) -> None:
 
 def files_of(served: Served, job: str):
     """A run's export: its manifest, and the bytes of its files."""
-    manifest = served.get(f"/v1/runs/{job}/export").json()
-    return manifest["files"], [served.get(f"/v1/runs/{job}/export/{f['path']}").content for f in manifest["files"]]
+    files = served.get(f"/v1/runs/{job}/export").json()["manifest"]["files"]
+    return files, [served.get(f"/v1/runs/{job}/export/{file['name']}").content for file in files]
 
 
 @pytest.mark.ray
@@ -91,7 +92,7 @@ def test_a_job_on_a_cluster_ends_with_the_same_export_as_one_of_this_machine(clu
     with service(tmp_path, "--root", str(folder)) as here:
         other = here.submit(spec)["id"]
         same = here.until(other)
-        assert same["total"] == done["total"]
+        assert {k: same["total"][k] for k in COUNTS} == {k: done["total"][k] for k in COUNTS}
         assert files_of(here, other) == files_of(served, job)
         found, again = (s.get(f"/v1/runs/{j}/documents", params=rejected) for s, j in ((here, other), (served, job)))
         assert found.status_code == 200
@@ -147,6 +148,28 @@ def test_a_service_that_was_killed_finds_its_job_and_starts_it_no_second_time(cl
     assert (served.until(job)["state"], served.until(other)["state"]) == ("SUCCEEDED", "SUCCEEDED")
     assert list(cluster.jobs(job)) == [submission(job, 1)]
     assert states(served.store, job) == [("QUEUED", 0), ("STARTING", 1), ("RUNNING", 1), ("SUCCEEDED", 1)]
+
+
+@pytest.mark.ray
+def test_a_job_that_the_cluster_cannot_begin_is_given_up_after_three_restarts_and_says_why(served, folder):
+    there, away = folder / "store" / "format.json", folder / "format.json"
+    there.rename(away)  # to drivers, which open the store anew, it is none
+    try:
+        job = served.submit(spec_of(texts(folder), "hopeless"))["id"]
+        crashes = []
+        for event in served.events(job):
+            crashes += [event] if event.get("state") == "CRASHED" else []
+            if len(crashes) == 4:
+                break
+    finally:
+        away.rename(there)
+    assert [event["attempt"] for event in crashes] == [1, 2, 3, 4]
+    assert all("exit code 5" in event["note"] and str(folder / "store") in event["note"] for event in crashes)
+    other = served.submit(spec_of(texts(folder), "hopeful"))["id"]
+    assert served.until(other)["state"] == "SUCCEEDED"
+    assert served.get(f"/v1/runs/{job}").json()["state"] == "CRASHED"
+    served.post(f"/v1/runs/{job}/resume")
+    assert served.until(job)["state"] == "SUCCEEDED"
 
 
 @pytest.mark.ray

@@ -94,7 +94,8 @@ class Cluster:
         self.address = job_server(address)
         self.backoff = Backoff()
         self._seconds = seconds
-        self._http = httpx.Client(base_url=self.address, headers=_authorization(), trust_env=False)
+        once = httpx.Limits(max_keepalive_connections=0)  # a connection that was kept may have died meanwhile
+        self._http = httpx.Client(base_url=self.address, headers=_authorization(), trust_env=False, limits=once)
 
     @property
     def local(self) -> bool:
