@@ -74,14 +74,14 @@ class SubprocessLauncher:
                 else:
                     os.kill(pid, signal.SIGTERM)
 
-    def gone(self, job: str, attempt: int) -> str | None:
+    def gone(self, job: str, attempt: int) -> None:
         """Nothing: a service that was killed before it started the driver leaves the same behind."""
         del job, attempt
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> None:
         """Nothing: this machine is there."""
 
-    def remark(self) -> str | None:
+    def remark(self) -> None:
         """Nothing: drivers are where the service is."""
 
     def log(self, job: str, attempt: int) -> bytes:
