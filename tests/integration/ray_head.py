@@ -3,14 +3,13 @@
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +64,13 @@ class Head:
         """End it at once, with everything that it started."""
         if self.process is None or self.folder is None:
             return
-        whole = [self.process.pid, *(p.pid for p in processes() if str(self.folder) in _said(p) or self._ours(p))]
-        for pid in whole:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        whole = [p for p in processes() if str(self.folder) in _said(p) or self._ours(p)]
+        for process in whole:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.kill()
         self.process.wait()
+        psutil.wait_procs(whole, 30)  # what they still write would be in the way
         shutil.rmtree(self.folder, ignore_errors=True)
         self.process = self.folder = None
 
