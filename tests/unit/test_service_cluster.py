@@ -10,6 +10,8 @@ import pytest
 
 from pipelines.service.launchers import cluster
 from pipelines.service.launchers.cluster import Backoff, Cluster, ClusterError, Standing, job_server
+from pipelines.service.launchers.ray_jobs import RayJobsLauncher
+from pipelines.service.settings import Settings
 from stages.errors import SpecError
 
 
@@ -124,6 +126,18 @@ def test_a_name_that_was_submitted_before_is_found_and_other_refusals_are_told()
         assert Cluster(url).submit("tamis-x-a1", "true", {}, {}) is False
     with answering(said("500 X", "Trace\nNo available agent")) as (url, _), pytest.raises(ClusterError, match="agent"):
         Cluster(url).submit("tamis-x-a1", "true", {}, {})
+
+
+def test_who_starts_a_service_is_told_that_another_machine_must_see_its_folder(store, tmp_path):
+    with answering(said("200 OK", '{"ray_version": "2.60.0"}')) as (url, _):
+        other = url.replace("127.0.0.1", "0.0.0.0")  # the same server, and no loopback address
+        remarks = [
+            RayJobsLauncher(store, Settings(store.url, tmp_path, launcher="ray", ray_address=address)).remark()
+            for address in (url, other)
+        ]
+    assert remarks[0] is None
+    assert f"the store {store.url} is a folder" in remarks[1]
+    assert other in remarks[1]
 
 
 def test_pauses_grow_to_half_a_minute_and_begin_anew_when_it_works():
