@@ -53,10 +53,20 @@ class LauncherName(StrEnum):
     """What runs drivers."""
 
     subprocess = "subprocess"
-    ray_jobs = "ray-jobs"
+    ray = "ray"
 
 
-Launcher = Annotated[LauncherName, typer.Option("--launcher", help="Where drivers run.")]
+Launcher = Annotated[
+    LauncherName, typer.Option("--launcher", help="Where drivers run: here, or as Ray Jobs on an existing cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="URL",
+        help="The job server of --launcher ray; default: RAY_ADDRESS, else http://127.0.0.1:8265.",
+    ),
+]
 
 
 def serve(  # noqa: PLR0913, PLR0917 - options of one command
@@ -74,6 +84,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     traces: Traces = None,
     logs: Logs = LogKind.auto,
     launcher: Launcher = LauncherName.subprocess,
+    ray_address: RayAddress = None,
     engine: EngineChoice = EngineName.auto,
     workers: Workers = None,
     address: Address = None,
@@ -102,6 +113,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         workers=workers,
         launcher=launcher.value,
         address=address,
+        ray_address=ray_address,
         allow_public=allow_public,
         keep_last=keep_last,
         endpoints=tuple(endpoints or ()),

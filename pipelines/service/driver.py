@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,6 +70,10 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
     if request is None:
         raise ConflictError(f"the store {store.url} has no job {job}", job=job)
     history = History(store, job)
+    history.refresh()
+    if history.attempt == attempt - 1:  # who launched this was killed, or waits for an answer, and could not say so yet
+        with suppress(Conflict):
+            history.move(State.STARTING, attempt=attempt)
     history.move(State.RUNNING, attempt=attempt)
     try:
         watch = Telling(history, attempt)

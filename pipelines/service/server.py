@@ -50,6 +50,8 @@ def serve(settings: Settings, say: Say, *, reindex: bool = False) -> None:
     settings = replace(settings, port=listening.getsockname()[1])
     service = Service(settings)
     welcome(service.store, settings, say)
+    if (remark := service.launcher.remark()) is not None:
+        say(remark)
     config = uvicorn.Config(
         create_app(service, reindex=reindex),
         log_config=None,

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from pipelines.service import ablations
@@ -102,7 +101,9 @@ class Service:
         trouble = self.supervisor.trouble or self.trouble
         if trouble is not None:
             return trouble.message
-        return None if self.alive else "the supervisor is not running; restart the service"
+        if not self.alive:
+            return "the supervisor is not running; restart the service"
+        return self.launcher.trouble()
 
     @property
     def alive(self) -> bool:
@@ -256,9 +257,9 @@ class Service:
     def _launcher(self) -> Launcher:
         if self.settings.launcher == "subprocess":
             return SubprocessLauncher(self.store, self.settings)
-        ray_jobs = import_module("pipelines.service.launchers.ray_jobs")  # only where it is asked for
-        launcher: Launcher = ray_jobs.RayJobsLauncher(self.store, self.settings)
-        return launcher
+        from pipelines.service.launchers.ray_jobs import RayJobsLauncher  # noqa: PLC0415 - only where it is asked for
+
+        return RayJobsLauncher(self.store, self.settings)
 
     def _hear(self, job: str, event: Event) -> None:
         """Pass on what happened to a job; of one that has just succeeded the documents are indexed for browsing."""

@@ -31,8 +31,9 @@ class Settings:
     jobs: int = 1
     engine: str = "auto"
     workers: int | None = None
-    launcher: str = "subprocess"  # or "ray-jobs"
-    address: str | None = None
+    launcher: str = "subprocess"  # or "ray"
+    address: str | None = None  # of the Ray that subprocesses use
+    ray_address: str | None = None  # of the job server that the launcher `ray` uses; None: as the environment says
     quota: Quota = field(default_factory=lambda: Quota(queued=1_000))
     request_bytes: int = 4 << 20
     allow_public: bool = False
@@ -50,12 +51,7 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
@@ -71,8 +67,15 @@ class Settings:
         """See whether this may be served at all.
 
         Raises:
-            SpecError: it would be open to a network although nobody said so.
+            SpecError: it would be open to a network although nobody said so, or settings contradict each other.
         """
+        if self.launcher == "ray" and (self.address is not None or self.engine == "local"):
+            raise SpecError(
+                "--launcher ray does all work on the cluster of --ray-address; leave --address and --engine local out, or "
+                "the launcher"
+            )
+        if self.launcher != "ray" and self.ray_address is not None:
+            raise SpecError("--ray-address is where --launcher ray submits; say --launcher ray, or leave it out")
         if not self.loopback and not self.allow_public:
             raise SpecError(
                 f"the service would listen on {self.host}, which other machines reach; put a TLS proxy before it and "
@@ -85,6 +88,16 @@ class Settings:
                 "--allowed-host",
                 host=self.host,
             )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own, for itself alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def absolute(address: str) -> str:

@@ -117,8 +117,9 @@ class Supervisor:
         if history.state is State.CANCELLING:
             self._move(history, State.CANCELLED)
         else:
-            began = history.state is not State.STARTING
-            self._move(history, State.CRASHED, note="the process that did the work is gone", counts=began)
+            why = self._launcher.gone(job, history.attempt)
+            began = history.state is not State.STARTING or why is not None
+            self._move(history, State.CRASHED, note=why or "the process that did the work is gone", counts=began)
 
     def _urge(self, job: str, attempt: int) -> None:
         """Ask a driver to end; kill it when it was asked long enough ago."""
@@ -149,6 +150,8 @@ class Supervisor:
                 free -= 1
                 running[row.token] += 1
                 workers[row.token] += self._workers(request)
+            elif self._launcher.trouble() is not None:
+                free -= 1  # it was told why it waits, and so are as many more as there is room for
 
     def _within(self, request: Request, running: int, workers: int) -> bool:
         token = find_token(self._store, request.token)

@@ -74,6 +74,16 @@ class SubprocessLauncher:
                 else:
                     os.kill(pid, signal.SIGTERM)
 
+    def gone(self, job: str, attempt: int) -> None:
+        """Nothing: a service that was killed before it started the driver leaves the same behind."""
+        del job, attempt
+
+    def trouble(self) -> None:
+        """Nothing: this machine is there."""
+
+    def remark(self) -> None:
+        """Nothing: drivers are where the service is."""
+
     def log(self, job: str, attempt: int) -> bytes:
         """The end of what the driver printed."""
         path = self._folder(job) / f"attempt-{attempt:03d}.log"
