@@ -72,7 +72,7 @@ def drive(store: Store, job: str, attempt: int, options: Options) -> State:
     history = History(store, job)
     history.refresh()
     if history.attempt == attempt - 1:  # who launched this was killed, or waits for an answer, and could not say so yet
-        with suppress(Conflict):
+        with suppress(ConflictError):
             history.move(State.STARTING, attempt=attempt)
     history.move(State.RUNNING, attempt=attempt)
     try:

@@ -14,7 +14,7 @@ from service_runs import Served, service, spec_of, texts
 from pipelines.run import Options
 from pipelines.service import requests
 from pipelines.service.driver import drive
-from pipelines.service.history import STATE, Conflict, History
+from pipelines.service.history import STATE, ConflictError, History
 from pipelines.service.launchers.cluster import Cluster
 from pipelines.service.launchers.ray_jobs import submission
 from pipelines.service.states import State
@@ -80,6 +80,7 @@ def files_of(served: Served, job: str):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_job_on_a_cluster_ends_with_the_same_export_as_one_of_this_machine(cluster, served, folder, tmp_path):
     spec = spec_of(texts(folder))
     job = served.submit(spec)["id"]
@@ -100,6 +101,7 @@ def test_a_job_on_a_cluster_ends_with_the_same_export_as_one_of_this_machine(clu
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_the_cluster_is_told_no_secret(cluster, served, folder):
     job = served.submit(spec_of(texts(folder), "secretive"))["id"]
     assert served.until(job)["state"] == "SUCCEEDED"
@@ -110,6 +112,7 @@ def test_the_cluster_is_told_no_secret(cluster, served, folder):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_cancelled_job_ends_with_its_driver(cluster, served, folder):
     job = served.submit(waiting_spec(folder, "cancelled"))["id"]
     until_asked(served, job)
@@ -120,6 +123,7 @@ def test_a_cancelled_job_ends_with_its_driver(cluster, served, folder):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_job_whose_driver_was_killed_starts_again_by_itself(cluster, served, folder):
     job = served.submit(waiting_spec(folder, "killed"))["id"]
     until_asked(served, job)
@@ -133,6 +137,7 @@ def test_a_job_whose_driver_was_killed_starts_again_by_itself(cluster, served, f
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_service_that_was_killed_finds_its_job_and_starts_it_no_second_time(cluster, served, folder):
     job = served.submit(waiting_spec(folder, "found"))["id"]
     until_asked(served, job)
@@ -151,6 +156,7 @@ def test_a_service_that_was_killed_finds_its_job_and_starts_it_no_second_time(cl
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_job_that_the_cluster_cannot_begin_is_given_up_after_three_restarts_and_says_why(served, folder):
     there, away = folder / "store" / "format.json", folder / "format.json"
     there.rename(away)  # to drivers, which open the store anew, it is none
@@ -173,6 +179,7 @@ def test_a_job_that_the_cluster_cannot_begin_is_given_up_after_three_restarts_an
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_what_is_submitted_twice_starts_once(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     client, line = Cluster(cluster.url), f"echo once >> {tmp_path / 'told'}"
@@ -186,6 +193,7 @@ def test_what_is_submitted_twice_starts_once(cluster, tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_jobs_outlast_their_cluster(cluster, served, folder):
     running = served.submit(waiting_spec(folder, "outlasts"))["id"]
     until_asked(served, running)
@@ -259,13 +267,13 @@ def test_a_driver_begins_its_attempt_where_its_launcher_could_not_say_so(store, 
 
 def test_a_driver_that_comes_too_late_does_nothing(store, queued):
     History(store, queued).move(State.CANCELLED)
-    with pytest.raises(Conflict, match="CANCELLED"):
+    with pytest.raises(ConflictError, match="CANCELLED"):
         drive(store, queued, 1, Options("local", 1))
     History(store, queued).move(State.QUEUED)
     History(store, queued).move(State.STARTING, attempt=1)
     History(store, queued).move(State.CRASHED, attempt=1)
     History(store, queued).move(State.STARTING, attempt=2)
-    with pytest.raises(Conflict, match="attempt 2"):
+    with pytest.raises(ConflictError, match="attempt 2"):
         drive(store, queued, 1, Options("local", 1))
     assert list(store.list("runs/")) == []
 

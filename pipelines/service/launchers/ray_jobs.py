@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 
 from pipelines.labelling.endpoints import VARIABLE as ENDPOINTS
-from pipelines.service.history import NOTE, Conflict, History
+from pipelines.service.history import NOTE, ConflictError, History
 from pipelines.service.launchers.cluster import Backoff, Cluster, ClusterError
 from pipelines.service.launchers.subprocess import LOG_BYTES
 from pipelines.service.observe.logs import VARIABLE as LOGS
@@ -69,7 +69,7 @@ class RayJobsLauncher:
             return False
         try:
             history.move(State.STARTING, attempt=attempt)
-        except Conflict:
+        except ConflictError:
             if history.attempt == attempt:
                 return True  # its driver told before we did
             with suppress(ClusterError):
@@ -156,7 +156,7 @@ class RayJobsLauncher:
         if self._told.get(history.job) == why:
             return
         history.refresh()
-        with suppress(Conflict):
+        with suppress(ConflictError):
             history.tell(NOTE, history.attempt, note=f"{why}; the job waits for it")
             self._told[history.job] = why
 
