@@ -2,12 +2,15 @@
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines import api
 from pipelines.commands.shared import Address, EngineChoice, EngineName, StorePath, Workers, interruptible
+
+if TYPE_CHECKING:
+    from pipelines.service.settings import Settings
 
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Port = Annotated[int, typer.Option("--port", help="The port; 0: any free one.", min=0, max=65_535)]
@@ -91,18 +94,15 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
 ) -> None:
     """Serve the store to people and programs: submit specs, watch them, look inside.
 
-    Jobs go on when the service ends, and are found again. The first start on a store prints an admin token, once; every start
-    prints a link that signs one browser in.
+    Jobs go on when it ends. The first start on a store prints an admin token, once; every start a link that signs a browser in.
 
     Example: [bold]tamis serve --store ./tamis-store --root /data/corpora[/bold]
     """
-    from pipelines.service.server import serve as serve_until_told  # noqa: PLC0415 - FastAPI only where it serves
-    from pipelines.service.settings import Settings, absolute, state_folder  # noqa: PLC0415 - the same
+    from pipelines.service.settings import Settings, absolute, state_folder  # noqa: PLC0415 - only where it serves
 
-    where = absolute(store)
     settings = Settings(
-        store=where,
-        state=state_folder(where),
+        store=absolute(store),
+        state=state_folder(absolute(store)),
         host=host,
         port=port,
         database=database,
@@ -120,5 +120,11 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         traces=traces,
         logs=logs.value,
     )
+    _until_told(settings, reindex=reindex)
+
+
+def _until_told(settings: "Settings", *, reindex: bool) -> None:
+    from pipelines.service.server import serve as serve_until_told  # noqa: PLC0415 - FastAPI only where it serves
+
     with interruptible("jobs go on, and the same command finds them"):
         serve_until_told(settings, lambda line: print(line, file=sys.stderr, flush=True), reindex=reindex)  # noqa: T201
