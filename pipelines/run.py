@@ -6,7 +6,7 @@ same spec finds it. Nothing is computed twice once it is committed.
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,7 @@ class Options:
     address: str | None = None
     roots: tuple[str, ...] | None = None
     accept_changed_inputs: bool = False
+    people: bool = False  # somebody labels what is put up in the store, so that a labelling by a person may wait
 
 
 @dataclass(slots=True)
@@ -70,10 +71,16 @@ class Running:
         return self._engine
 
 
-def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch | None = None) -> dict[str, Any]:
+def run(
+    spec: Spec,
+    store: Store,
+    options: Options | None = None,
+    watch: Watch | None = None,
+    opened: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Run a spec to its end and give `{"run", "export", "total"}`; a finished run is found and given at once.
 
-    Where the spec has a section `ablate:`, its arms are trained too, and `ablations` names what came of it.
+    `opened` is told the run's id as soon as it is known. Where the spec has a section `ablate:`, its arms are trained too, and `ablations` names what came of it.
 
     Raises:
         SpecError: the spec is wrong.
@@ -82,7 +89,7 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
         StorageError: the store cannot be read or written.
     """
     options, watch = options or Options(), watch or NullWatch()
-    done = _curated(spec, store, options, watch)
+    done = _curated(spec, store, options, watch, opened)
     if spec.ablate:
         from pipelines.ablation.section import run_ablations  # noqa: PLC0415 - training loads what it uses
 
@@ -90,7 +97,9 @@ def run(spec: Spec, store: Store, options: Options | None = None, watch: Watch |
     return done
 
 
-def _curated(spec: Spec, store: Store, options: Options, watch: Watch) -> dict[str, Any]:
+def _curated(
+    spec: Spec, store: Store, options: Options, watch: Watch, opened: Callable[[str], None] | None
+) -> dict[str, Any]:
     """The run itself."""
     if spec.learn:
         from pipelines.learning.section import run_learners  # noqa: PLC0415 - it runs steps itself
@@ -103,6 +112,8 @@ def _curated(spec: Spec, store: Store, options: Options, watch: Watch) -> dict[s
     made = plan(spec, files=store)
     files = freeze_all(spec, options.roots)
     folder = open_run(store, made, files, accept_changed_inputs=options.accept_changed_inputs)
+    if opened is not None:
+        opened(folder.run)
     if folder.finished and _export_is_there(folder):
         return outcome(folder)
     folder.put("plan.json", made.json())

@@ -27,22 +27,31 @@ def lost(rows: pa.Table, order: Literal["highest", "lowest"] = "highest") -> NDA
         order: whether the highest or the lowest value stays.
     """
     gone = np.zeros(rows.num_rows, bool)
+    members, cluster = best_first(rows, order)
+    gone[members[1:][cluster[1:] == cluster[:-1]]] = True
+    return gone
+
+
+def best_first(
+    rows: pa.Table, order: Literal["highest", "lowest"] = "highest"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every row that shares its cluster, cluster by cluster, who is to stay first; and a number of each row's cluster.
+
+    Among any part of the rows the first of a cluster is the one that `lost` leaves. Arguments as for `lost`.
+    """
     cluster = _codes(rows["cluster"])
     sizes = np.bincount(cluster[cluster >= 0], minlength=1)
     crowded = np.flatnonzero((cluster >= 0) & (sizes[cluster] > 1))
     if not len(crowded):
-        return gone
+        return crowded, cluster[crowded]
     members = rows.take(crowded)
     keys: list[NDArray[Any]] = [members["ordinal"].to_numpy()]
     keys += [_rank(members["path"], "ascending"), _rank(members["source"], "ascending")]
     if "value" in rows.column_names:
         keys.append(_rank(members["value"], "descending" if order == "highest" else "ascending"))
     keys.append(cluster[crowded])
-    best_first = np.lexsort(keys)  # the last key counts most
-    in_order = cluster[crowded][best_first]
-    later = np.concatenate([np.zeros(1, bool), in_order[1:] == in_order[:-1]])
-    gone[crowded[best_first[later]]] = True
-    return gone
+    found = crowded[np.lexsort(keys)]  # the last key counts most
+    return found, cluster[found]
 
 
 def _codes(values: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ Plain Arrow and numpy over whole columns: 1,000,000 rows and 12 rules take about
 # shape suffixes: R rules, N rows
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,17 +118,37 @@ class _Columns:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
+        self._stored: dict[str, pa.Array] = {}
         self._arrays: dict[str, pa.Array] = {}
         self._numbers: dict[str, NDArray[Any]] = {}
         self._masks: dict[str, Mask | None] = {}
         self._wheres: dict[Where, Mask] = {}
 
-    def array(self, name: str) -> pa.Array:
-        if name not in self._arrays:
+    def type(self, name: str) -> pa.DataType:
+        """The type of the values."""
+        found = self._table.schema.field(name).type
+        return found.value_type if pa.types.is_dictionary(found) else found
+
+    def stored(self, name: str) -> pa.Array:
+        """The column as it is, which may be a dictionary."""
+        if name not in self._stored:
             whole = self._table[name].combine_chunks()
-            array = whole if isinstance(whole, pa.Array) else pa.concat_arrays(whole.chunks)
-            self._arrays[name] = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+            self._stored[name] = whole if isinstance(whole, pa.Array) else pa.concat_arrays(whole.chunks)
+        return self._stored[name]
+
+    def array(self, name: str) -> pa.Array:
+        """The values, one a row."""
+        if name not in self._arrays:
+            stored = self.stored(name)
+            self._arrays[name] = stored.dictionary_decode() if pa.types.is_dictionary(stored.type) else stored
         return self._arrays[name]
+
+    def by_value(self, name: str, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
+        """What `function` says of each value; of a dictionary it is asked for the distinct ones only."""
+        stored = self.stored(name)
+        if not pa.types.is_dictionary(stored.type):
+            return function(stored)
+        return function(stored.dictionary).take(stored.indices)  # null where there is no value
 
     def numbers(self, name: str) -> NDArray[Any]:
         """The values as numpy, with anything at all where they are null."""
@@ -142,7 +162,9 @@ class _Columns:
     def present(self, name: str) -> Mask | None:
         """A mask of the non-null rows, or None when there is no null."""
         if name not in self._masks:
-            array = self.array(name)
+            stored = self.stored(name)
+            whole = pa.types.is_dictionary(stored.type) and not stored.dictionary.null_count
+            array = stored if whole else self.array(name)
             self._masks[name] = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
         return self._masks[name]
 
@@ -178,9 +200,9 @@ def _against_percentile(rule: BoundRule, columns: _Columns, threshold: Threshold
             return np.ones(len(values), bool), np.zeros(len(values), bool)
         return _passes(columns, rule.column, rule.test, threshold), None
     assert isinstance(threshold, Mapping), rule.reason
-    groups = columns.array(rule.per).cast(pa.string())
     names = pa.array(list(threshold), pa.string())
-    place = pc.index_in(groups, value_set=names)  # null for an unknown group and for a null one
+    # null for an unknown group and for a null one
+    place = columns.by_value(rule.per, lambda values: pc.index_in(values.cast(pa.string()), value_set=names))
     known = place.is_valid().to_numpy(zero_copy_only=False)
     if not threshold:
         return np.ones(len(values), bool), known
@@ -194,7 +216,8 @@ def _passes(columns: _Columns, column: str, test: str, value: Any) -> Mask:
         return _is_in(columns, column, value)
     if isinstance(value, str):
         compare = {"ge": pc.greater_equal, "gt": pc.greater, "le": pc.less_equal, "lt": pc.less, "eq": pc.equal}[test]
-        mask: Mask = compare(columns.array(column), value).fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # Arrow's argument
+        found = columns.by_value(column, lambda values: compare(values, value))
+        mask: Mask = found.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # Arrow's argument
         return mask
     values = columns.numbers(column)
     if not np.issubdtype(values.dtype, np.integer) or isinstance(value, bool):
@@ -219,12 +242,13 @@ def _compare(values: NDArray[Any], test: str, limit: Any) -> Mask:
 
 
 def _is_in(columns: _Columns, column: str, allowed: Sequence[Any]) -> Mask:
-    array = columns.array(column)
-    if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+    kind = columns.type(column)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         masks = [_passes(columns, column, "eq", value) for value in allowed]
         mask: Mask = np.logical_or.reduce(masks)
         present = columns.present(column)
         return mask if present is None else mask & present
-    found = pc.is_in(array, value_set=pa.array(list(allowed), array.type))  # a null is in no list
-    within: Mask = found.to_numpy(zero_copy_only=False)
+    values = pa.array(list(allowed), kind)
+    found = columns.by_value(column, lambda array: pc.is_in(array, value_set=values))
+    within: Mask = found.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # a null is in no list
     return within

@@ -1,18 +1,18 @@
 """How a language model is asked for labels: a profile, in a file of YAML or JSON or by the name of a bundled one."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines.labelling.endpoints import must_be_allowed, of_environment
+from pipelines.secret_values import REFERENCE, resolve
 from pipelines.yaml_text import read_yaml
 from stages.catalog import did_you_mean, explain
 from stages.errors import SpecError
 
 BUNDLED = Path(__file__).parents[1] / "specs" / "oracles"
-SECRET = "secret://"  # noqa: S105 - how a secret is named, not one
 TEXT, LABELS = "{text}", "{labels}"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -70,21 +70,14 @@ class Profile(BaseModel):
         } | {"labels": list(self.labels) if LABELS in self.prompt else None}
 
     def secret(self) -> str | None:
-        """The key, out of the environment.
+        """The key, out of the environment or the file of secrets.
 
         Raises:
             SpecError: it is not there.
         """
         if self.api_key is None:
             return None
-        name = self.api_key.removeprefix(SECRET)
-        if not (value := os.environ.get(name)):
-            raise SpecError(
-                f"the profile's api_key is {self.api_key}, and the environment has no variable {name!r}; set it before "
-                "asking (it is never stored)",
-                secret=name,
-            )
-        return value
+        return resolve(self.api_key, "the profile's api_key")
 
 
 def _pattern_problem(pattern: str) -> str | None:
@@ -111,15 +104,17 @@ def load_profile(name: str, base: Path | None = None) -> Profile:
         raise SpecError(f"the profile {str(path)!r} is not a mapping; write base_url, model, prompt and labels")
     if isinstance(value.get("labels"), list):
         value["labels"] = [str(x) if isinstance(x, int) else x for x in value["labels"]]
-    if isinstance(value.get("api_key"), str) and not value["api_key"].startswith(SECRET):
+    if isinstance(value.get("api_key"), str) and not value["api_key"].startswith(REFERENCE):
         raise SpecError(  # before anything could show what was given
             f"the profile {str(path)!r} holds a key in api_key; write secret://NAME and set the variable NAME instead",
             profile=name,
         )
     try:
-        return Profile.model_validate(value)
+        profile = Profile.model_validate(value)
     except ValidationError as error:
         raise SpecError(explain(error, Profile, f"the profile {str(path)!r}"), profile=name) from error
+    must_be_allowed(profile.base_url, of_environment(), name)
+    return profile
 
 
 def _find(name: str, base: Path) -> Path:

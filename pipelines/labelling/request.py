@@ -124,10 +124,6 @@ def sections(given: Any, base: Path) -> tuple[LabelRequest, ...]:
             raise SpecError(f"{where} is no mapping; write it as {{learner: NAME, oracle: file:PATH, budget: N}}")
         fields["oracle"] = _absolute(fields.get("oracle"), base)
         request = request_of({"pool": "all", **fields}, where)
-        if request.oracle == "human":
-            raise SpecError(
-                f"{where} asks a person, and a run does not wait for one; label first with: tamis label RUN"
-            )
         if request.pool != "all":
             raise SpecError(f"{where} has the pool 'kept', which is known only after the run; leave `pool` out")
         if request.learner in {r.learner for r in found}:

@@ -1,0 +1,1 @@
+"""The job service: submit specs over HTTP, watch them, look inside, label, export, read reports."""

@@ -1,0 +1,1 @@
+"""Flat arrays of a finished run, for looking at millions of documents within the time of a click."""

@@ -1,0 +1,96 @@
+"""Browsers of finished runs: made in the background when a run ends or is first asked for, and kept open for a while."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError
+from pathlib import Path
+
+from pipelines.service.errors import PreparingError
+from pipelines.service.explorer.explorer import Explorer
+from pipelines.view import RunView
+
+#: Finished runs that stay open.
+OPEN = 16
+#: Runs that are prepared at once, so that a small one need not wait for a large one.
+AT_ONCE = 2
+#: Seconds that a request waits before it is told to come again.
+PATIENCE = 5.0
+RETRY_SECONDS = 2
+
+
+class _Closed(Exception):  # noqa: N818 - ends a build that nobody waits for any more
+    pass
+
+
+class _Making:
+    """One browser on its way, with how far it is."""
+
+    def __init__(self) -> None:
+        self.future: Future[Explorer] = Future()
+        self.part = 0.0
+
+
+class Explorers:
+    """The browsers of a service's runs, with their arrays in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: OrderedDict[str, Explorer] = OrderedDict()
+        self._making: dict[str, _Making] = {}
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="explorers")
+
+    def close(self) -> None:
+        """Give up what is being prepared; nothing half-made is left under its name."""
+        self.closing.set()
+        self._workers.shutdown(cancel_futures=True)
+        self._open.clear()
+
+    def prepare(self, run: str, view: Callable[[], RunView]) -> None:
+        """See that a run's browser is made, without waiting; what goes wrong is told to who asks for it."""
+        with self._lock:
+            if run not in self._open:
+                self._begin(run, view)
+
+    def get(self, run: str, view: Callable[[], RunView], patience: float = PATIENCE) -> Explorer:
+        """A run's browser.
+
+        Raises:
+            PreparingError: it is not ready yet; `part` says how far it is.
+            StorageError: a sidecar is missing, or the disk does not take the arrays.
+        """
+        with self._lock:
+            if run in self._open:
+                self._open.move_to_end(run)
+                return self._open[run]
+            making = self._begin(run, view)
+        try:
+            return making.future.result(patience)
+        except NotYetError:
+            part = round(making.part, 3)
+            message = f"the documents of the run {run} are being indexed for browsing, {part:.0%} done; ask again soon"
+            raise PreparingError(message, retry_after=RETRY_SECONDS, run=run, part=part) from None
+
+    def _begin(self, run: str, view: Callable[[], RunView]) -> _Making:
+        making = self._making.get(run)
+        if making is None:
+            making = self._making[run] = _Making()
+            making.future = self._workers.submit(self._make, run, view, making)
+            making.future.add_done_callback(lambda _: self._making.pop(run, None))
+        return making
+
+    def _make(self, run: str, view: Callable[[], RunView], making: _Making) -> Explorer:
+        def told(done: int, total: int) -> None:
+            if self.closing.is_set():
+                raise _Closed
+            making.part = done / total
+
+        opened = Explorer.open(view(), self._folder / run, told)
+        with self._lock:
+            self._open[run] = opened
+            while len(self._open) > OPEN:
+                self._open.popitem(last=False)
+        return opened

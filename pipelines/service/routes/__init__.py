@@ -1,0 +1,1 @@
+"""The HTTP interface: thin skins over `Service`, one file an idea."""

@@ -1,0 +1,135 @@
+"""What a finished run leaves: its export and its report."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import Field
+
+from pipelines.service.errors import NotFoundError
+from pipelines.service.problems import declared
+from pipelines.service.routes.answers import content, tagged
+from pipelines.service.routes.models import Given, Told
+from pipelines.service.routes.runs import RunId
+from pipelines.service.security.authentication import Reader, Served, Submitter
+from pipelines.store import checked
+
+router = APIRouter(prefix="/v1/runs", tags=["outcomes"])
+
+_UNFINISHED = declared(304, 404, 409, 410)
+#: Reports are pages of their own: they have inline styles and no scripts, and nothing of them may reach further.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox"
+)
+
+
+class Export(Told):
+    """Where an export is, and its manifest."""
+
+    run: str
+    path: str
+    manifest: dict[str, Any]
+
+
+class NewExport(Given):
+    """Another export of a finished run."""
+
+    format: Literal["parquet", "jsonl", "litdata", "mds", "megatron", "webdataset"]
+    out: str = Field(min_length=1, max_length=1_000, description="A folder below a root, absent or empty.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Fields of the format, and shard_bytes.")
+
+
+class Exporting(Told):
+    """Where another export stands."""
+
+    id: str
+    state: Literal["RUNNING", "SUCCEEDED", "FAILED"]
+    out: str
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+@router.get("/{run}/export", response_model=Export, responses=_UNFINISHED)
+def export(request: Request, run: RunId, service: Served, token: Reader) -> Response:
+    """Tell where a run's export is, with its manifest: files, checksums, counts."""
+    del token
+    found = service.exports(run)
+    return tagged(request, {name: found[name] for name in ("run", "path", "manifest")})
+
+
+@router.get(
+    "/{run}/export/{file:path}",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        206: {"description": "A part"},
+        416: {"description": "No such part"},
+        **_UNFINISHED,
+    },
+)
+def export_file(
+    run: RunId,
+    file: Annotated[str, Path(min_length=1, max_length=400, description="A file's name, as the manifest has it.")],
+    service: Served,
+    token: Reader,
+) -> Response:
+    """Download a file of a run's export; takes Range."""
+    del token
+    found = service.exports(run)
+    path = f"{found['below']}/{file}"
+    try:
+        known = service.store.size(checked(path)) is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise NotFoundError(
+            f"the export of {found['run']} has no file {file!r}; its manifest lists them", run=found["run"]
+        )
+    headers = {"X-Content-Type-Options": "nosniff"}
+    local = service.store.local(path)
+    return FileResponse(local, headers=headers, media_type="application/octet-stream", filename=file.rsplit("/", 1)[-1])
+
+
+@router.post("/{run}/export", status_code=202, response_model=Exporting, responses=declared(404, 409, 410))
+def new_export(request: Request, run: RunId, asked: NewExport, service: Served, token: Submitter) -> Response:
+    """Write a run in another format to a folder below a root, in the background."""
+    del token
+    found = service.exporting.start(service.view(run).run, asked.format, asked.out, asked.settings)
+    return tagged(request, found, 202, {"Location": f"/v1/exports/{found['id']}"})
+
+
+exports = APIRouter(prefix="/v1/exports", tags=["outcomes"])
+
+
+@exports.get("/{export}", response_model=Exporting, responses=declared(304, 404))
+def exporting(
+    request: Request, export: Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")], service: Served, token: Reader
+) -> Response:
+    """Tell where another export stands."""
+    del token
+    return tagged(request, service.exporting.status(export))
+
+
+@router.get(
+    "/{run}/report",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}, "application/json": {}}}, **_UNFINISHED},
+)
+def report(
+    request: Request,
+    run: RunId,
+    service: Served,
+    token: Reader,
+    format: Annotated[Literal["html", "json"], Query()] = "html",  # noqa: A002 - the option's word
+) -> Response:
+    """Give a run's report as one self-contained page, or its numbers as JSON."""
+    del token
+    return page(request, service.report(run, format), format)
+
+
+def page(request: Request, body: bytes, kind: str) -> Response:
+    """A report as an answer."""
+    if kind == "json":
+        return content(request, body, "application/json")
+    headers = {"Content-Security-Policy": REPORT_POLICY, "X-Content-Type-Options": "nosniff"}
+    return content(request, body, "text/html; charset=utf-8", headers=headers)

@@ -1,0 +1,202 @@
+"""What moves jobs on: starts what is queued, follows what runs, starts again what crashed, ends what is to be cancelled.
+
+One thread of one service. All that it decides from is in the store and in locks of this machine, so a service that was killed
+goes on where it was: a driver that still works is found by its lock, and a job that nobody works on has crashed.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import select
+
+from pipelines.engine import cores
+from pipelines.service import requests
+from pipelines.service.claims import Claim
+from pipelines.service.database.cache import follow
+from pipelines.service.database.engine import Database
+from pipelines.service.database.tables import RunRow
+from pipelines.service.history import ConflictError, Event, History
+from pipelines.service.launchers import Launcher
+from pipelines.service.requests import Request
+from pipelines.service.settings import Settings
+from pipelines.service.states import ACTIVE, RESTARTS, State
+from pipelines.service.tokens import find as find_token
+from pipelines.store import Store
+from stages.errors import StageError, StorageError
+
+#: Seconds between two looks at the jobs that somebody works on.
+LOOK_SECONDS = 0.25
+#: Seconds that a driver has to end by itself before it is killed.
+PATIENCE = 10.0
+_FOLLOWED = tuple(str(s) for s in (State.QUEUED, State.CRASHED, *ACTIVE))
+
+
+class Supervisor:
+    """Looks after the jobs of one service. `heard` is told every new event, with its job."""
+
+    def __init__(
+        self,
+        store: Store,
+        database: Database,
+        launcher: Launcher,
+        settings: Settings,
+        heard: Callable[[str, Event], None],
+    ) -> None:
+        self._store, self._database, self._launcher, self._settings = store, database, launcher, settings
+        self._heard = heard
+        self._histories: dict[str, History] = {}
+        self._asked: dict[str, float] = {}  # when a driver was asked to end
+        self._wake, self._ends = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="supervisor", daemon=True)
+        self.trouble: StorageError | None = None  # why the last look failed
+
+    def start(self) -> None:
+        """Begin looking."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Look at once: something was submitted or cancelled."""
+        self._wake.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is looking."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop looking; drivers go on."""
+        self._ends.set()
+        self._wake.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Follow every job that has not ended, and start what may start."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
+            jobs = [row.id for row in rows]
+        trouble = None
+        for job in jobs:
+            try:
+                self._look_at(job)
+            except StorageError as error:  # one damaged job must not hold up the others
+                trouble = error
+        for job in self._histories.keys() - jobs:
+            del self._histories[job]
+        self._start_some()
+        if trouble is not None:
+            raise trouble
+
+    def _go_on(self) -> None:
+        while not self._ends.is_set():
+            try:
+                self.look()
+                self.trouble = None
+            except StorageError as error:
+                self.trouble = error
+            except OSError as error:
+                self.trouble = StorageError(
+                    f"the state in {self._settings.state} cannot be used: {error}; see to the disk"
+                )
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+
+    def _look_at(self, job: str) -> None:
+        history = self._follow(job)
+        if history.state not in ACTIVE or self._launcher.alive(job, history.attempt):
+            if history.state is State.CANCELLING:
+                self._urge(job, history.attempt)
+            return
+        self._follow(job)  # what the driver told last, between the look at its history and the look at its lock
+        self._asked.pop(job, None)
+        if history.state not in ACTIVE:
+            return
+        if history.state is State.CANCELLING:
+            self._move(history, State.CANCELLED)
+        else:
+            why = self._launcher.gone(job, history.attempt)
+            began = history.state is not State.STARTING or why is not None
+            self._move(history, State.CRASHED, note=why or "the process that did the work is gone", counts=began)
+
+    def _urge(self, job: str, attempt: int) -> None:
+        """Ask a driver to end; kill it when it was asked long enough ago."""
+        now = time.monotonic()
+        since = self._asked.setdefault(job, now)
+        if since == now:
+            self._launcher.stop(job, attempt, hard=False)
+        elif now - since > PATIENCE:
+            self._launcher.stop(job, attempt, hard=True)
+
+    def _start_some(self) -> None:
+        """Start queued and crashed jobs, highest priority and oldest first, within the limits."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
+        active = [r for r in rows if r.state in ACTIVE]
+        running, workers = Counter(r.token for r in active), Counter[str | None]()
+        for row in active:
+            workers[row.token] += self._workers(requests.find(self._store, row.id))
+        free = self._settings.jobs - len(active)
+        waiting = [r for r in rows if r.state == State.QUEUED or (r.state == State.CRASHED and r.restarts <= RESTARTS)]
+        for row in sorted(waiting, key=lambda r: (-r.priority, r.created, r.id)):
+            if free <= 0:
+                break
+            request = requests.find(self._store, row.id)
+            if request is None or not self._within(request, running[row.token], workers[row.token]):
+                continue
+            if self._start(request, row.attempt + 1):
+                free -= 1
+                running[row.token] += 1
+                workers[row.token] += self._workers(request)
+            elif self._launcher.trouble() is not None:
+                free -= 1  # it was told why it waits, and so are as many more as there is room for
+
+    def _within(self, request: Request, running: int, workers: int) -> bool:
+        token = find_token(self._store, request.token)
+        quota = self._settings.quota if token is None else token.quota.or_else(self._settings.quota)
+        return (quota.running is None or running < quota.running) and (
+            quota.workers is None or workers + self._workers(request) <= quota.workers
+        )
+
+    def _workers(self, request: Request | None) -> int:
+        """The processes that a job's work takes: one for each core where nobody says."""
+        own = None if request is None else request.workers
+        return own or self._settings.workers or cores()
+
+    def _start(self, request: Request, attempt: int) -> bool:
+        try:
+            started = self._launcher.start(request, attempt)
+        except ConflictError:
+            started = False
+        except StageError as error:
+            self._move(self._follow(request.job), State.FAILED, error=error.problem())
+            return False
+        self._follow(request.job)
+        return started
+
+    def _follow(self, job: str) -> History:
+        history = self._histories.setdefault(job, History(self._store, job))
+        for event in follow(self._database, history):
+            self._heard(job, event)
+        return history
+
+    def _move(self, history: History, to: State, **data: object) -> None:
+        with suppress(ConflictError):  # somebody else moved it meanwhile: what is true is read below
+            History(self._store, history.job).move(to, attempt=history.attempt, **data)
+        self._follow(history.job)
+
+
+def sole(state: Path) -> Claim:
+    """The lock of the one service whose state is in that folder.
+
+    Raises:
+        StorageError: another service has it.
+    """
+    claim = Claim.take(state)
+    if claim is None:
+        raise StorageError(
+            f"another service works with the state in {state}; stop it, or use another store", path=str(state)
+        )
+    return claim

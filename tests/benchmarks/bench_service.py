@@ -1,0 +1,126 @@
+"""What the service must hold while a job runs on every core: reads in time, and the first event soon after a submission.
+
+A store of 1,000 runs, made of copies of one real run under other ids; a job that takes both cores; 50 reads a second for some time, at
+fixed times whether or not the ones before were answered, so that a slow answer delays no question. A read's time counts from when it
+was due.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from service_runs import ROOT, Served, service, spec_of, texts
+
+RUNS = int(os.environ.get("TAMIS_BENCH_RUNS", "1000"))
+RATE = 50
+SECONDS = float(os.environ.get("TAMIS_BENCH_SECONDS", "30"))
+SUBMISSIONS = 10
+#: Requests that may wait for their answers at once.
+CLIENTS = 32
+
+
+def figure(what: str, ours: float, unit: str, bar: str, *, holds: bool) -> None:
+    """Print a figure as the other benchmarks do."""
+    print(json.dumps({"what": what, "ours": round(ours, 4), "unit": unit, "bar": bar, "holds": holds}), flush=True)
+
+
+def many_runs(store: Path, run: str) -> None:
+    """Copies of a finished run of a store under other ids, as if nobody had submitted them."""
+    folder = store / "runs" / run
+    for i in range(RUNS):
+        copy = store / "runs" / f"copy-{i:04d}-{run}"
+        shutil.copytree(folder, copy)
+
+
+def busy_spec(folder: Path) -> dict[str, Any]:
+    """A job that keeps every core at work for as long as the reads take."""
+    path = folder / "busy.jsonl"
+    words = [f"word{i}" for i in range(5_000)]
+    draw = random.Random(1)
+    with path.open("w") as file:
+        for i in range(60_000):
+            file.write(json.dumps({"id": str(i), "text": " ".join(draw.choices(words, k=300))}) + "\n")
+    measure = {
+        "clean": {"kind": "normalize"},
+        "stats": {"kind": "text_stats"},
+        "repeats": {"kind": "repetition"},
+        "lang": {"kind": "language"},
+        "sketch": {"kind": "minhash"},
+        "copies": {"kind": "near_duplicates", "of": "sketch"},
+    }
+    spec = spec_of(path, "busy", measure=measure)
+    return {**spec, "source": {**spec["source"], "shard_bytes": 4_000_000}}
+
+
+def reads(served: Served, run: str) -> list[float]:
+    """Seconds of each read, from when it was due."""
+    paths = ["/v1/runs", "/v1/runs?limit=200", f"/v1/runs/{run}", f"/v1/runs/{run}/steps", f"/v1/runs/{run}/plan"]
+    paths += [
+        "/v1/runs?name=small",
+        f"/v1/runs/{run}/documents?fate=rejected",
+        f"/v1/runs/{run}/export",
+        "/v1/artifacts",
+    ]
+    headers = {"Authorization": f"Bearer {served.reader}"}
+    limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
+    with httpx.Client(base_url=served.url, headers=headers, timeout=60, trust_env=False, limits=limits) as client:
+        for path in paths:
+            assert client.get(path).status_code == 200, path
+        began = time.perf_counter() + 0.1
+
+        def read(number: int) -> float:
+            due = began + number / RATE
+            time.sleep(max(0.0, due - time.perf_counter()))  # a benchmark's clock, not a test's wait
+            assert client.get(paths[number % len(paths)]).status_code == 200
+            return time.perf_counter() - due
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            return sorted(pool.map(read, range(int(RATE * SECONDS))))
+
+
+def first_event(served: Served, folder: Path, number: int) -> float:
+    """Seconds from a submission to the first event of its stream."""
+    spec = spec_of(texts(folder), f"first-{number}")
+    with served.client() as client:
+        began = time.perf_counter()
+        job = client.post("/v1/runs", json={"spec": spec}).json()["id"]
+        with client.stream("GET", f"/v1/runs/{job}/events") as stream:
+            next(line for line in stream.iter_lines() if line.startswith("data: "))
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    work = ROOT / "bench-work"
+    work.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work) as place:
+        folder = Path(place)
+        with service(folder) as served:
+            done = served.until(served.submit(spec_of(texts(folder)))["id"])
+            served.stop()
+            many_runs(folder / "store", done["run"])
+            served.options = ("--reindex",)
+            served.start()
+            busy = served.submit(busy_spec(folder), workers=os.cpu_count())["id"]
+            served.until(busy, ("RUNNING",))
+            found = reads(served, done["id"])
+            assert served.get(f"/v1/runs/{busy}").json()["state"] == "RUNNING", "the job ended before the reads did"
+            p50, p99 = found[len(found) // 2], found[int(len(found) * 0.99)]
+            figure(f"median of reads, {RATE}/s, {RUNS} runs", p50, "s", "told", holds=True)
+            figure(f"p99 of reads, {RATE}/s, {RUNS} runs", p99, "s", "< 0.3", holds=p99 < 0.3)
+            events = max(first_event(served, folder, n) for n in range(SUBMISSIONS))
+            figure(f"first event, slowest of {SUBMISSIONS}", events, "s", "< 1", holds=events < 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Browsers of runs: made once however many ask, told as preparing meanwhile, given up when the service closes."""
+
+import threading
+
+import pytest
+
+from pipelines.api import Options, run
+from pipelines.service.errors import PreparingError
+from pipelines.service.explorers import AT_ONCE, Explorers
+from pipelines.spec import from_data
+from pipelines.store import Store
+from pipelines.view import RunView
+from stages.errors import StorageError
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explorers")
+    lines = [f'{{"text": "A text of so many words, number {i}."}}\n' for i in range(20)]
+    (folder / "in.jsonl").write_text("".join(lines))
+    spec = {
+        "name": "few",
+        "source": {"kind": "jsonl", "path": str(folder / "in.jsonl")},
+        "measure": {"stats": {"kind": "text_stats"}},
+        "keep": [{"column": "stats.words", "ge": 3, "on_null": "drop", "reason": "short"}],
+        "write": {"kind": "parquet"},
+    }
+    done = run(from_data(spec, folder), store=folder / "store", options=Options(engine="local"))
+    return RunView.open(Store.open(str(folder / "store")), done["run"])
+
+
+@pytest.fixture
+def explorers(tmp_path):
+    made = Explorers(tmp_path)
+    yield made
+    made.close()
+
+
+def held(view, times=1):
+    """What opens a view when it is let, with the events that say that it was asked and that it may."""
+    asked, may = threading.Semaphore(0), threading.Event()
+
+    def opened():
+        asked.release()
+        may.wait()
+        return view
+
+    return opened, asked, may
+
+
+def test_who_asks_while_a_browser_is_made_is_told_how_far_it_is_and_gets_the_one_that_was_made(explorers, view):
+    opened, asked, may = held(view)
+    explorers.prepare(view.run, opened)
+    asked.acquire()
+    with pytest.raises(PreparingError) as error:
+        explorers.get(view.run, opened, patience=0)
+    told = error.value.problem()
+    assert (told["type"], told["status"], told["run"], told["part"]) == ("preparing-error", 503, view.run, 0.0)
+    may.set()
+    first = explorers.get(view.run, opened)
+    assert explorers.get(view.run, opened) is first
+    assert first.documents(limit=0).total == 20
+    assert not asked.acquire(blocking=False)  # nobody opened the run once more
+
+
+def test_a_run_is_made_beside_one_that_takes_long(explorers, view):
+    opened, asked, may = held(view)
+    explorers.prepare("large", opened)
+    asked.acquire()
+    assert AT_ONCE == 2
+    assert explorers.get(view.run, lambda: view).view is view
+    may.set()
+
+
+def test_what_went_wrong_is_told_to_who_asks_and_tried_again_for_the_next(explorers, view):
+    def torn():
+        raise StorageError("a sidecar is missing")
+
+    with pytest.raises(StorageError, match="a sidecar is missing"):
+        explorers.get(view.run, torn)
+    assert explorers.get(view.run, lambda: view).view is view
+
+
+def test_closing_ends_what_is_being_made_and_leaves_nothing_under_its_name(tmp_path, view):
+    explorers = Explorers(tmp_path)
+    opened, asked, may = held(view)
+    explorers.prepare(view.run, opened)
+    asked.acquire()
+    closing = threading.Thread(target=explorers.close)
+    closing.start()
+    assert explorers.closing.wait(60)
+    may.set()
+    closing.join()
+    assert not (tmp_path / view.run).exists()
