@@ -5,7 +5,7 @@
 SIGN_IN_LINK is what `tamis serve` or `tamis token link` printed; the runs and the ablation are some that the service has.
 """
 
-# ruff: noqa: T201 - it is run by hand
+# ruff: noqa: INP001, T201 - it is run by hand
 
 import sys
 from pathlib import Path
