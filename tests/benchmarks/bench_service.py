@@ -25,6 +25,7 @@ RUNS = int(os.environ.get("TAMIS_BENCH_RUNS", "1000"))
 RATE = 50
 SECONDS = float(os.environ.get("TAMIS_BENCH_SECONDS", "30"))
 SUBMISSIONS = 10
+BUSY = 400_000  # documents of the job that takes the cores meanwhile
 #: Requests that may wait for their answers at once.
 CLIENTS = 32
 
@@ -47,9 +48,10 @@ def busy_spec(folder: Path) -> dict[str, Any]:
     path = folder / "busy.jsonl"
     words = [f"word{i}" for i in range(5_000)]
     draw = random.Random(1)
+    texts_of_it = [" ".join(draw.choices(words, k=300)) for _ in range(20_000)]
     with path.open("w") as file:
-        for i in range(60_000):
-            file.write(json.dumps({"id": str(i), "text": " ".join(draw.choices(words, k=300))}) + "\n")
+        for i in range(BUSY):
+            file.write(json.dumps({"id": str(i), "text": f"{texts_of_it[i % len(texts_of_it)]} again {i}"}) + "\n")
     measure = {
         "clean": {"kind": "normalize"},
         "stats": {"kind": "text_stats"},
