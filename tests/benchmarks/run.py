@@ -37,7 +37,7 @@ def main(names: list[str]) -> int:
         code = run(known[name], figures)
         if code:
             failed.append(f"{name} ended with exit status {code}")
-    Console().print(table(figures))
+    Console(width=None if sys.stdout.isatty() else 200).print(table(figures))
     for line in failed:
         Console(stderr=True).print(line)
     return 1 if failed or any(f.get("holds") is False for f in figures) else 0
