@@ -51,6 +51,9 @@ def main(link: str, run: str, other: str, ablation: str, folder: str = str(Path(
         page.goto(link)
         for name, address in pages(run, other, ablation).items():
             page.goto(base + address)
+            if name == "ablation":
+                page.locator(".explore summary").click()
+                page.locator("[data-drawn]").wait_for()
             if name == "document":
                 page.locator("tr[data-row] a").first.click()
             take(page, name, Path(folder))

@@ -157,6 +157,9 @@ def test_the_report_of_an_ablation_is_read(window, site):
     inside = window.frame_locator("iframe.report")
     inside.locator("h1").wait_for()
     assert "token" in inside.locator("main").inner_text()
+    window.locator(".explore summary").click()
+    window.locator("[data-drawn]").wait_for()
+    assert window.locator(".explore .scatterlayer .trace").count() == 3  # an arm each
     sound(window)
 
 
