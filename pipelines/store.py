@@ -230,7 +230,8 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every path below the folder `prefix`, sorted. A listing is advice: only commit records are trusted."""
-        yield from self.files.list(prefix.strip("/"))
+        folder = prefix.strip("/")
+        yield from self.files.list(checked(folder) if folder else folder)
 
     def delete(self, path: str) -> None:
         """Delete `path`; absent is fine.

@@ -54,9 +54,12 @@ class Claim:
 
 def holder(folder: Path) -> int | None:
     """The pid of the driver that holds a job's lock; 0 where it is held but no driver has said its pid; None if free."""
-    claim = Claim.take(folder)
-    if claim is not None:
-        claim.close()
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may look at once
+            return None
+    except FileNotFoundError:
         return None
-    text = (folder / "lock").read_text().strip()
+    except BlockingIOError:
+        text = (folder / "lock").read_text().strip()
     return int(text) if text.isdigit() else 0

@@ -33,3 +33,10 @@ class PreparingError(StorageError):
     """What is asked for is on its way; `retry_after` (seconds) and `part` (of it done) are among the fields."""
 
     type = "preparing"
+
+
+class NoSuchPartError(SpecError):
+    """A part of a file that it does not have."""
+
+    status = 416
+    type = "range"

@@ -81,15 +81,21 @@ class Exporting:
         """Start the process, which holds the folder's lock as long as it lives."""
         claim = Claim.take(place)
         assert claim is not None, "the folder is new"
-        with claim, (place / "answer.json").open("wb") as answer, (place / "log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - our own command
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                stderr=log,
-                pass_fds=[claim.fd],
-                start_new_session=True,
-            )
+        try:
+            with claim, (place / "answer.json").open("wb") as answer, (place / "log").open("wb") as log:
+                return subprocess.Popen(  # noqa: S603 - our own command
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=answer,
+                    stderr=log,
+                    pass_fds=[claim.fd],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            shutil.rmtree(place, ignore_errors=True)
+            raise SpecError(
+                f"the export cannot be started: {error.strerror}; give shorter settings, or see to the machine"
+            ) from error
 
     def _under_way(self) -> int:
         """How many processes live; of those that ended, the oldest are forgotten."""
@@ -115,7 +121,7 @@ class Exporting:
             return found
         try:
             answer = json.loads((place / "answer.json").read_text())
-        except ValueError:
+        except (OSError, ValueError):
             answer = {"type": "stage-error", "status": 500, "title": "the export was interrupted; ask for it again"}
         failed = "title" in answer and "status" in answer
         return (

@@ -49,9 +49,11 @@ class Finder:
         hidden = taken | {run for run in retired_jobs(self._store).values() if run}
         found = names_below(self._store, "runs") - hidden - self._ended
         self._put(sorted(found))
-        if taken:
+        with self._database.reading() as session:
+            shown = hidden.intersection(session.scalars(select(RunRow.id).where(~RunRow.managed)))
+        if shown:
             with self._database.writing() as session:
-                session.execute(delete(RunRow).where(~RunRow.managed, RunRow.id.in_(taken)))
+                session.execute(delete(RunRow).where(~RunRow.managed, RunRow.id.in_(shown)))
 
     def run(self, name: str) -> bool:
         """Give one run its row; False where the store has no such run."""

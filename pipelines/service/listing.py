@@ -87,6 +87,6 @@ def _cursor(row: RunRow) -> str:
 def _place(cursor: str) -> tuple[float, str]:
     try:
         created, identity = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return float(created), str(identity)
+        return float(created), str(RUN_NAME.match(identity)[0])  # type: ignore[index]  # no match: TypeError
     except (ValueError, TypeError) as error:
         raise SpecError(f"the cursor {cursor[:40]!r} is none of this service's; begin without `after`") from error

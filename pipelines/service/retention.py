@@ -12,14 +12,14 @@ import shutil
 import threading
 import time
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select, update
 
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
 from pipelines.service.folders import RETIRED, is_pinned, newest_pin, pin_path
 from pipelines.service.history import History
 from pipelines.service.settings import Settings
-from pipelines.service.states import ENDED
+from pipelines.service.states import ENDED, RESTARTS, State
 from pipelines.store import Store
 
 
@@ -36,7 +36,9 @@ class Retention:
         while is_pinned(self._store, row.id) is not on:
             self._store.create_json(pin_path(row.id, newest_pin(self._store, row.id) + 1), value)
         with self._database.writing() as session:
-            session.merge(row).pinned = on
+            session.execute(
+                update(RunRow).where(RunRow.id == row.id).values(pinned=on)
+            )  # this column alone: others move on
         row.pinned = on
         return row
 
@@ -45,8 +47,14 @@ class Retention:
         most = self._settings.keep_last
         if most is None:
             return 0
-        ended = (RunRow.managed, ~RunRow.pinned, RunRow.state.in_([str(s) for s in ENDED]))
-        query = select(RunRow).where(*ended).order_by(RunRow.updated.desc(), RunRow.id.desc()).offset(most)
+        given_up = and_(RunRow.state == str(State.CRASHED), RunRow.restarts > RESTARTS)
+        ended = or_(RunRow.state.in_([str(s) for s in ENDED]), given_up)
+        query = (
+            select(RunRow)
+            .where(RunRow.managed, ~RunRow.pinned, ended)
+            .order_by(RunRow.updated.desc(), RunRow.id.desc())
+            .offset(most)
+        )
         with self._database.reading() as session:
             old = session.scalars(query).all()
         return sum(self._retire(row) for row in old)
@@ -56,7 +64,7 @@ class Retention:
         with self.changing:
             history = History(self._store, row.id)
             history.refresh()
-            if history.state not in ENDED:
+            if history.state not in ENDED and history.state is not State.CRASHED:  # of these, those that were given up
                 return False
             self._put_away(row)
         return True

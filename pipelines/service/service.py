@@ -3,6 +3,7 @@
 The store is the truth, the database a cache of it, the supervisor what moves jobs on. Calls may come from several threads.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ class Service:
 
     def start(self, *, again: bool = False) -> None:
         """Bring the database up to the store (`again`: anew) and begin to move jobs on."""
+        shutil.rmtree(self.settings.state / "trials", ignore_errors=True)  # what previews left that were killed
         if again:
             reindex(self.store, self.database)
         self.finder.jobs()

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from pipelines.engine import cores
 from pipelines.run import freeze_all
 from pipelines.service import requests
 from pipelines.service.database.engine import Database
@@ -63,6 +64,7 @@ class Submitting:
             spec = self._trying.checked(asked.spec)  # before the lock: this is what takes long
             request = replace(request, name=spec.name)
             self._within_bytes(token, spec)
+            request = replace(request, workers=self._within_workers(token, request.workers))
         with self._lock:
             if requests.find(self._store, request.job) is None:
                 self._within_queue(token)
@@ -98,6 +100,19 @@ class Submitting:
                 queued=queued,
                 limit=most,
             )
+
+    def _within_workers(self, token: Token, asked: int | None) -> int | None:
+        """How many workers a job has: as many as its token may have where it would take more unasked."""
+        most = token.quota.or_else(self._settings.quota).workers
+        if most is None or (asked or self._settings.workers or cores()) <= most:
+            return asked
+        if asked is None:
+            return most
+        raise TooLargeError(
+            f"the job asks for {asked} workers, and the jobs of the token {token.id} may have {most}; ask for fewer",
+            workers=asked,
+            limit=most,
+        )
 
     def _within_bytes(self, token: Token, spec: Spec) -> None:
         most = token.quota.or_else(self._settings.quota).bytes_in

@@ -86,6 +86,7 @@ class Supervisor:
                 trouble = error
         for job in self._histories.keys() - jobs:
             del self._histories[job]
+            self._asked.pop(job, None)
         self._start_some()
         if trouble is not None:
             raise trouble
@@ -109,6 +110,8 @@ class Supervisor:
         if history.state not in ACTIVE or self._launcher.alive(job, history.attempt):
             if history.state is State.CANCELLING:
                 self._urge(job, history.attempt)
+            else:
+                self._asked.pop(job, None)  # who is cancelled once more is asked once more
             return
         self._follow(job)  # what the driver told last, between the look at its history and the look at its lock
         self._asked.pop(job, None)

@@ -1,6 +1,7 @@
 """The service over HTTP, with real servers and real drivers."""
 
 import hashlib
+from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -227,3 +228,19 @@ def test_openapi_tells_of_every_route_what_may_go_wrong(served):
             if path.startswith("/v1/"):
                 assert {"401", "403", "422"} <= set(told["responses"]), (path, method)
                 assert told["security"], (path, method)
+
+
+def test_a_cursor_that_was_made_up_is_refused(served):
+    for made_up in ('[1,"\\ud800"]', '[1,"a\\u0000b"]', "[1]", "{}", '["x","y"]', "no"):
+        cursor = urlsafe_b64encode(made_up.encode()).decode()
+        answer = served.get("/v1/runs", params={"after": cursor})
+        assert (answer.status_code, answer.json()["type"]) == (422, "spec-error"), made_up
+
+
+def test_a_part_of_a_file_that_it_does_not_have_is_a_problem(served, done):
+    export = f"/v1/runs/{done['id']}/export"
+    path = f"{export}/{served.get(export).json()['manifest']['files'][0]['name']}"
+    assert served.get(path, headers={"Range": "bytes=0-3"}).content == b"PAR1"
+    for wrong in ("bytes=99999999-", "bytes=x-", "lines=1-2", "bytes=-"):
+        answer = served.get(path, headers={"Range": wrong})
+        assert (answer.status_code, answer.headers["content-type"]) == (416, "application/problem+json"), wrong

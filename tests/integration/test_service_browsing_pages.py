@@ -284,6 +284,8 @@ def test_answers_go_to_the_journal_and_are_taken_back(served):
     assert "<b>1</b> of 3" in shown(served, "/labels")
     with served.client(served.reader) as reader:
         assert reader.post("/labels", data=form, headers=headers).status_code == 403
+    for queue in ("../../../..", "\0", "nobody's"):  # a name is no path
+        assert served.get("/labels", params={"queue": queue}, headers=PAGE).status_code == 200
 
 
 WORDS = st.lists(st.sampled_from(["a ", "b ", "c\n", "dd", "é", " "]), max_size=25).map("".join)

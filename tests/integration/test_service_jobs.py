@@ -146,6 +146,33 @@ def _states(served: Served, job: str):
     return found
 
 
+def test_a_job_whose_process_cannot_begin_is_given_up_after_three_restarts_and_says_why(served, folder):
+    there, away = folder / "store" / "format.json", folder / "format.json"
+    there.rename(away)  # to drivers, which open the store anew, it is none
+    try:
+        job = served.submit(spec_of(texts(folder), "hopeless"))["id"]
+        crashes = []
+        for event in served.events(job):
+            crashes += [event] if event.get("state") == "CRASHED" else []
+            if len(crashes) == 4:
+                break
+    finally:
+        away.rename(there)
+    assert [event["attempt"] for event in crashes] == [1, 2, 3, 4]
+    assert [e["note"] for e in crashes] == ["the process that did the work ended with status 5; its log says why"] * 4
+    assert served.until(served.submit(spec_of(texts(folder), "hopeful"))["id"])["state"] == "SUCCEEDED"
+    assert served.get(f"/v1/runs/{job}").json()["state"] == "CRASHED"
+
+
+def test_a_job_has_no_more_workers_than_its_token(served, folder):
+    own = served.token("submit", workers=1)
+    answer = served.post("/v1/runs", {"spec": spec_of(texts(folder), "wide"), "workers": 2}, token=own)
+    assert (answer.status_code, answer.json()["limit"]) == (422, 1)
+    assert "asks for 2 workers" in answer.json()["title"]
+    job = served.submit(spec_of(texts(folder), "narrow"), own)["id"]
+    assert served.until(job)["state"] == "SUCCEEDED"
+
+
 def test_a_service_without_its_database_gives_the_same_answers(served, folder):
     def everything():
         return served.get("/v1/runs", params={"limit": 200}).json()

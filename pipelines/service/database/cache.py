@@ -85,7 +85,7 @@ def follow(database: Database, history: History) -> list[Event]:
     events = history.refresh()
     if events:
         with database.writing() as session:
-            row = session.get(RunRow, history.job)
+            row = session.get(RunRow, history.job, with_for_update=True)  # nobody writes what is older over it
             if row is None:
                 request = requests.find(history.store, history.job)
                 assert request is not None

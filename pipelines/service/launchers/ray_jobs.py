@@ -5,18 +5,16 @@ while the cluster does not answer, what was queued stays queued and what ran cou
 same: a driver that comes late, because its attempt was cancelled or another one goes on, finds that out there and ends.
 """
 
-import json
 import os
 import shlex
 import sys
 import time
 from contextlib import suppress
 
-from pipelines.labelling.endpoints import VARIABLE as ENDPOINTS
 from pipelines.service.history import NOTE, ConflictError, History
 from pipelines.service.launchers.cluster import Backoff, Cluster, ClusterError
+from pipelines.service.launchers.environment import environment
 from pipelines.service.launchers.subprocess import LOG_BYTES
-from pipelines.service.observe.logs import VARIABLE as LOGS
 from pipelines.service.requests import Request
 from pipelines.service.settings import Settings
 from pipelines.service.states import State
@@ -32,7 +30,7 @@ STOP_SECONDS = 10
 AGAIN_SECONDS = 3.0
 #: Variables of the service that its drivers see, too. The cluster shows them to whoever may look at it, so none is a secret:
 #: credentials are the cluster's own.
-SHARED = (LOGS, RETRIES, *S3_ENDPOINTS, "AWS_REGION", "AWS_DEFAULT_REGION")
+SHARED = (RETRIES, *S3_ENDPOINTS, "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 class RayJobsLauncher:
@@ -177,8 +175,7 @@ class RayJobsLauncher:
 
     def _environment(self) -> dict[str, str]:
         shared = {name: os.environ[name] for name in SHARED if os.environ.get(name)}
-        endpoints = json.dumps(self._settings.endpoints)
-        return {**shared, ENDPOINTS: endpoints, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+        return {**shared, **environment(self._settings), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
 
 
 def submission(job: str, attempt: int) -> str:

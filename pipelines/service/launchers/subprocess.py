@@ -1,6 +1,5 @@
 """Drivers as processes of this machine. They outlive the service; their lock tells whether they live."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,9 +7,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.labelling.endpoints import VARIABLE as ENDPOINTS
 from pipelines.service.claims import Claim, holder
 from pipelines.service.history import History
+from pipelines.service.launchers.environment import environment
 from pipelines.service.requests import Request
 from pipelines.service.settings import Settings
 from pipelines.service.states import State
@@ -19,6 +18,8 @@ from stages.errors import StageError
 
 #: Bytes of a driver's log that are shown.
 LOG_BYTES = 1 << 16
+#: Seconds that a process may take to end after it let go of its lock.
+ENDING_SECONDS = 2.0
 
 
 class SubprocessLauncher:
@@ -27,6 +28,7 @@ class SubprocessLauncher:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: dict[str, int] = {}  # how the latest driver of a job ended, of those that this service started
 
     def start(self, request: Request, attempt: int) -> bool:
         """Begin an attempt; see `Launcher`."""
@@ -34,6 +36,7 @@ class SubprocessLauncher:
         claim = Claim.take(folder)
         if claim is None:
             return False
+        self._ended.pop(request.job, None)
         with claim:
             os.ftruncate(claim.fd, 0)
             History(self._store, request.job).move(State.STARTING, attempt=attempt)
@@ -42,7 +45,7 @@ class SubprocessLauncher:
                 with (folder / f"attempt-{attempt:03d}.log").open("ab") as log:
                     self._children[request.job] = subprocess.Popen(  # noqa: S603 - our own module
                         command,
-                        env={**os.environ, ENDPOINTS: json.dumps(self._settings.endpoints)},
+                        env={**os.environ, **environment(self._settings)},
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
@@ -60,7 +63,7 @@ class SubprocessLauncher:
         del attempt
         child = self._children.get(job)
         if child is not None and child.poll() is not None:
-            del self._children[job]
+            self._ended[job] = self._children.pop(job).returncode
         return holder(self._folder(job)) is not None
 
     def stop(self, job: str, attempt: int, *, hard: bool) -> None:
@@ -74,9 +77,18 @@ class SubprocessLauncher:
                 else:
                     os.kill(pid, signal.SIGTERM)
 
-    def gone(self, job: str, attempt: int) -> None:
-        """Nothing: a service that was killed before it started the driver leaves the same behind."""
-        del job, attempt
+    def gone(self, job: str, attempt: int) -> str | None:
+        """How a driver ended that this service started; a service that was killed may have left one that never began."""
+        del attempt
+        child = self._children.pop(job, None)
+        if child is not None:  # it let go of its lock, which is among the last things that a process does
+            with suppress(subprocess.TimeoutExpired):
+                self._ended[job] = child.wait(ENDING_SECONDS)
+        code = self._ended.pop(job, None)
+        if code is None:
+            return None
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"the process that did the work {how}; its log says why"
 
     def trouble(self) -> None:
         """Nothing: this machine is there."""

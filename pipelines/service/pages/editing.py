@@ -87,7 +87,7 @@ def edited(request: Request, service: Served, token: Reader, asked: Annotated[As
         if asked.action == "submit":
             row, _ = service.submit(token, spec, key=asked.key(), **asked.options())
             return RedirectResponse(f"/runs/{row.id}", 303)
-        shown = _tried(service, asked, spec)
+        shown = _tried(service, token, asked, spec)
     except (UnauthorizedError, ForbiddenError):
         raise
     except TamisError as error:
@@ -98,10 +98,11 @@ def edited(request: Request, service: Served, token: Reader, asked: Annotated[As
     return _editor(request, service, token, asked, status, **shown)
 
 
-def _tried(service: Service, asked: Asked, spec: dict[str, Any]) -> dict[str, Any]:
+def _tried(service: Service, token: Token, asked: Asked, spec: dict[str, Any]) -> dict[str, Any]:
     if asked.action == "edit":
         return {}
     if asked.action == "preview":
+        token.require(Scope.submit)  # it computes
         return {"preview": service.preview(spec, DOCUMENTS)}
     checked = service.validate(spec)
     if checked["problem"] is not None:

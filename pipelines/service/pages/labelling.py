@@ -79,7 +79,7 @@ def _standing(service: Service, token: Token, queue: str | None) -> dict[str, An
         "queue": next(iter(found["queues"]), None),
         "chosen": chosen,
         "question": next(iter(found["questions"]), None),
-        "agreement": service.agreement.told(chosen) if chosen else None,
+        "agreement": service.agreement.told(chosen) if chosen and chosen in {q["queue"] for q in every} else None,
         "may": token.allows(Scope.submit),
         "said": None,
         "wrong": None,

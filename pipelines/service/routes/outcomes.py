@@ -1,12 +1,13 @@
 """What a finished run leaves: its export and its report."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
-from pipelines.service.errors import NotFoundError
+from pipelines.service.errors import NoSuchPartError, NotFoundError
 from pipelines.service.problems import declared
 from pipelines.service.routes.answers import content, tagged
 from pipelines.service.routes.models import Given, Told
@@ -17,6 +18,7 @@ from pipelines.store import checked
 router = APIRouter(prefix="/v1/runs", tags=["outcomes"])
 
 _UNFINISHED = declared(304, 404, 409, 410)
+_RANGES = re.compile(r"bytes=\s*(?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*\Z", re.ASCII)
 #: Reports are pages of their own: they have inline styles and no scripts, and nothing of them may reach further.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; sandbox"
@@ -63,11 +65,12 @@ def export(request: Request, run: RunId, service: Served, token: Reader) -> Resp
     responses={
         200: {"content": {"application/octet-stream": {}}},
         206: {"description": "A part"},
-        416: {"description": "No such part"},
         **_UNFINISHED,
+        **declared(416),
     },
 )
 def export_file(
+    request: Request,
     run: RunId,
     file: Annotated[str, Path(min_length=1, max_length=400, description="A file's name, as the manifest has it.")],
     service: Served,
@@ -78,16 +81,33 @@ def export_file(
     found = service.exports(run)
     path = f"{found['below']}/{file}"
     try:
-        known = service.store.size(checked(path)) is not None
+        size = service.store.size(checked(path))
     except ValueError:
-        known = False
-    if not known:
+        size = None
+    if size is None:
         raise NotFoundError(
             f"the export of {found['run']} has no file {file!r}; its manifest lists them", run=found["run"]
         )
+    _check_range(request.headers.get("Range"), size)
     headers = {"X-Content-Type-Options": "nosniff"}
     local = service.store.local(path)
     return FileResponse(local, headers=headers, media_type="application/octet-stream", filename=file.rsplit("/", 1)[-1])
+
+
+def _check_range(asked: str | None, size: int) -> None:
+    """See whether a part of a file can be sent.
+
+    Raises:
+        NoSuchPartError: it is malformed, or begins beyond the end.
+    """
+    if asked is None:
+        return
+    parts = _RANGES.match(asked)
+    begins = [int(b) for b in re.findall(r"(\d+)-", asked)] if parts else []
+    if parts is None or (begins and min(begins) >= size):
+        raise NoSuchPartError(
+            f"the file has {size} bytes and no part {asked[:100]!r}; ask for one such as bytes=0-{size - 1}", bytes=size
+        )
 
 
 @router.post("/{run}/export", status_code=202, response_model=Exporting, responses=declared(404, 409, 410))
