@@ -74,9 +74,17 @@ def test_pages_can_be_used_by_everybody(look, done, place, width, scheme):
     assert [w for w in wrong if "404 (Not Found)" not in w] == []  # the page that was asked for in vain
 
 
-def test_a_run_is_submitted_from_the_editor_and_watched_to_its_end_without_reloading(look, served, done):
-    page, wrong = look("/new")
-    spec = spec_of(texts(served.folder, name="watched.jsonl"), "watched")
+@pytest.mark.parametrize("place", ["/runs", "/runs/{id}", "/new?from={id}"])
+def test_pages_fill_the_largest_screens_too(look, done, place):
+    page, wrong = look(place.format(**done), 3840)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 3840
+    assert wrong == []
+
+
+@pytest.mark.parametrize("width", [380, 1400])
+def test_a_run_is_submitted_from_the_editor_and_watched_to_its_end_without_reloading(look, served, done, width):
+    page, wrong = look("/new", width)
+    spec = spec_of(texts(served.folder, name="watched.jsonl"), f"watched-{width}")
     page.fill("#spec", json.dumps({**spec, "measure": {"stats": {"kind": "text_stat"}}}, indent=1))
     page.click("#validate")
     page.wait_for_selector("#tried .problem")
@@ -91,7 +99,7 @@ def test_a_run_is_submitted_from_the_editor_and_watched_to_its_end_without_reloa
     page.evaluate("window.same = true")
     page.wait_for_selector("#live .state.SUCCEEDED")
     assert page.evaluate("window.same"), "the page was loaded again"
-    assert page.locator("#flow svg.sankey").first.is_visible()
+    assert page.locator("#flow svg.sankey:visible").count() == 1
     assert wrong == []
 
 

@@ -1,7 +1,10 @@
 """The database as a cache of the store: the same on SQLite and PostgreSQL, and made again from the store at any time."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from databases import binaries, postgres
+from service_runs import service, spec_of, texts
 from sqlalchemy import inspect, select, text
 
 from pipelines.service import requests
@@ -120,6 +123,22 @@ def test_migrations_make_the_tables_of_the_models(database):
     assert {n: nullable for n, (_, nullable) in found.items()} == {
         c.name: bool(c.nullable) for c in Base.metadata.tables["runs"].columns
     }
+
+
+def test_a_service_on_postgresql_makes_one_run_of_twenty_posts_and_lists_what_sqlite_would(postgres_url, tmp_path):
+    with service(tmp_path, "--database", postgres_url) as served:
+        spec = spec_of(texts(tmp_path))
+        with ThreadPoolExecutor(20) as pool:
+            jobs = {job["id"] for job in pool.map(lambda _: served.submit(spec, key="one"), range(20))}
+        (job,) = jobs
+        assert served.until(job)["state"] == "SUCCEEDED"
+        assert served.post(f"/v1/runs/{job}/pin", {"pinned": True}).json()["pinned"]
+        first = served.get("/v1/runs", params={"limit": 1}).json()
+        assert ([run["id"] for run in first["runs"]], first["next"]) == ([job], None)
+        served.stop()
+        served.options = ()  # SQLite, which has yet to be made
+        served.start()
+        assert served.get("/v1/runs", params={"limit": 1}).json() == first
 
 
 def test_a_database_that_cannot_be_reached_is_said_without_its_password(tmp_path):
