@@ -7,13 +7,15 @@
 The store is `tmp_path / "store"`, and `tmp_path` is a root: specs may read what a test writes there.
 """
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +185,12 @@ def texts(folder: Path, documents: int = 40, name: str = "texts.jsonl") -> Path:
     if not path.exists():
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def looped(doing: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives, run in a thread of its own: a browser of other tests may have a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, doing).result()
 
 
 def spec_of(path: Path, name: str = "small", **sections: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from service_runs import ROOT, Served, service, spec_of, texts
+from service_runs import ROOT, Served, looped, service, spec_of, texts
 
 from pipelines.client import (
     AsyncClient,
@@ -242,7 +242,7 @@ def test_an_async_client_does_the_same_things_at_once(served, done, folder, tmp_
                 await tamis.run("nothing")
             return found, [run.id async for run in tamis.runs()]
 
-    (run, numbers, kept, download, report), runs = asyncio.run(everything())
+    (run, numbers, kept, download, report), runs = looped(everything())
     assert run.check().state is State.SUCCEEDED
     assert numbers == list(range(1, run.version + 1))
     assert kept.num_rows == 31

@@ -1,6 +1,5 @@
 """What the SDK does about connections that break and services that refuse, against a small server that does just that."""
 
-import asyncio
 import hashlib
 import json
 import threading
@@ -9,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from service_runs import looped
 
 from pipelines.client import (
     AsyncClient,
@@ -167,7 +167,7 @@ def awaited(server, what):
             found = getattr(tamis, what[0])(*what[1:])
             return [event async for event in found] if what[0] == "events" else await found
 
-    return asyncio.run(go())
+    return looped(go())
 
 
 both = pytest.mark.parametrize("do", [blocking, awaited])
