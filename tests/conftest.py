@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,11 @@ PLUGIN = Path(__file__).parent / "plugin"
 TAMIS = Path(sys.executable).parent / "tamis"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 WriteJsonl = Callable[[str, list[dict[str, Any]]], Path]
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as whatever a shell starts in the background, with all of its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

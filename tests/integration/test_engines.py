@@ -208,8 +208,7 @@ def test_a_worker_is_replaced_before_a_leak_can_grow(local: LocalEngine) -> None
 
 
 DRIVER = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may ignore it
+import sys, time
 from functools import partial
 from pipelines.engine import open_engine
 from pipelines.engine_local import LocalEngine
