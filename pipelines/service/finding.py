@@ -74,6 +74,9 @@ class Finder:
                 self._ended.add(name)
         if rows:
             with self._database.writing() as session:
+                mine = RunRow.run.in_([row.id for row in rows])
+                taken = set(session.scalars(select(RunRow.run).where(RunRow.managed, mine)))  # since they were listed
                 for row in rows:
-                    session.merge(row)
+                    if row.id not in taken:
+                        session.merge(row)
         return len(rows)

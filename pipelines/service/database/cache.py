@@ -94,6 +94,8 @@ def follow(database: Database, history: History) -> list[Event]:
                 session.add(row)
             for event in events if row.number else _all(history):
                 apply(row, event)
+            if row.run is not None:  # somebody looked before the job had said that this run is its own
+                session.execute(delete(RunRow).where(~RunRow.managed, RunRow.id == row.run))
     return events
 
 
