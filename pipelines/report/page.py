@@ -115,17 +115,22 @@ def _failing_columns(report: dict[str, Any]) -> dict[str, list[str]]:
     return columns
 
 
-@functools.cache
-def environment() -> Environment:
-    """Templates whose every string is made visible and escaped, with the filters and drawings that pages share."""
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+def templates_of(folder: Path) -> Environment:
+    """Templates of a folder whose every string is made visible and escaped; what is undefined is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@functools.cache
+def environment() -> Environment:
+    """Templates whose every string is made visible and escaped, with the filters and drawings that pages share."""
+    made = templates_of(TEMPLATES)
     made.filters |= {
         "count": quantities.count,
         "size": quantities.size,

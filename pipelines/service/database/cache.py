@@ -19,16 +19,6 @@ from pipelines.store import Store
 
 #: An unmanaged run whose last event is older is taken for interrupted.
 QUIET_SECONDS = 120.0
-TOTALS = (
-    "documents_in",
-    "exported",
-    "rejected",
-    "quarantined",
-    "bytes_in",
-    "bytes_exported",
-    "tokens_exported",
-    "seconds",
-)
 
 
 def row_of(request: Request) -> RunRow:

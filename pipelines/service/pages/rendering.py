@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipelines import quantities
+from pipelines.report.page import templates_of
 from pipelines.report.svg import bar
 from pipelines.service.pages.assets import address
-from pipelines.visible import one_line, preview, visible
+from pipelines.visible import one_line, preview
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: What a page may load and do. Plotly draws some figures from data: images; nothing else comes from anywhere but here.
@@ -79,14 +80,7 @@ def time(at: float | None) -> str | Markup:
 @functools.cache
 def environment() -> Environment:
     """The templates of all pages, with their filters and drawings."""
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = templates_of(TEMPLATES)
     made.filters |= {
         "count": known(quantities.count),
         "size": known(quantities.size),
