@@ -1,6 +1,13 @@
-"""Browsers of finished runs: made in the background when a run ends or is first asked for, and kept open for a while."""
+"""Browsers of finished runs: made in the background when a run ends or is first asked for, and kept open for a while.
+
+    {folder}/{run}/            a run's arrays
+    {folder}/pairs/{a}+{b}/    what differs between two runs
+
+All of it can be made again from the store, so what was not asked for lately goes when together it takes too much room.
+"""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,12 +16,17 @@ from pathlib import Path
 
 from pipelines.service.errors import PreparingError
 from pipelines.service.explorer.explorer import Explorer
+from pipelines.service.explorer.parts import tidy
 from pipelines.view import RunView
 
+#: The folder of what differs between two runs.
+PAIRS = "pairs"
 #: Finished runs that stay open.
 OPEN = 16
 #: Runs that are prepared at once, so that a small one need not wait for a large one.
 AT_ONCE = 2
+#: Bytes of arrays, and of pairs of runs, that stay when nobody asked for them lately.
+KEPT_BYTES = 20 << 30
 #: Seconds that a request waits before it is told to come again.
 PATIENCE = 5.0
 RETRY_SECONDS = 2
@@ -73,6 +85,17 @@ class Explorers:
             part = round(making.part, 3)
             message = f"the documents of the run {run} are being indexed for browsing, {part:.0%} done; ask again soon"
             raise PreparingError(message, retry_after=RETRY_SECONDS, run=run, part=part) from None
+
+    def tidy(self, most: int = KEPT_BYTES) -> list[str]:
+        """Delete what was asked for longest ago until `most` bytes are left, never what is open; gives what went.
+
+        Raises:
+            OSError: the folder cannot be read or written.
+        """
+        runs = [place for place in self._folder.glob("[!.]*") if place.name != PAIRS]
+        places = [*runs, *(self._folder / PAIRS).glob("[!.]*")]
+        with self._lock:  # nobody opens what is about to go
+            return tidy(places, most, {*self._open, *self._making}, time.time())
 
     def _begin(self, run: str, view: Callable[[], RunView]) -> _Making:
         making = self._making.get(run)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.secret_values import redacted
-from pipelines.service.states import State, may_follow
+from pipelines.service.states import ENDED, State, may_follow
 from pipelines.store import Store
 from stages.errors import DataError
 
@@ -93,12 +93,13 @@ class History:
         """Add an event that changes no state.
 
         Raises:
-            ConflictError: another attempt goes on.
+            ConflictError: another attempt goes on, or the job has ended.
         """
         while True:
             self.refresh()
-            if attempt != self.attempt:
-                raise ConflictError(f"the job {self.job} is at attempt {self.attempt}, not {attempt}", job=self.job)
+            if attempt != self.attempt or self.state in ENDED:
+                standing = f"{self.state}, at attempt {self.attempt}"
+                raise ConflictError(f"the job {self.job} is {standing}, so attempt {attempt} is over", job=self.job)
             if (event := self._create(kind, attempt, data)) is not None:
                 return event
 

@@ -16,7 +16,7 @@ from pipelines.service import requests
 from pipelines.service.database.tables import RunRow
 from pipelines.service.errors import NotFoundError, PreparingError
 from pipelines.service.explorer.explorer import Explorer
-from pipelines.service.explorers import Explorers
+from pipelines.service.explorers import PAIRS, Explorers
 from pipelines.service.history import PROGRESS, STATE, ConflictError, Event
 from pipelines.service.listing import Listing
 from pipelines.service.settings import Settings
@@ -38,7 +38,12 @@ class Reading:
         self._store, self._settings, self._listing = store, settings, listing
         self._views: OrderedDict[str, RunView] = OrderedDict()
         self._explorers = Explorers(settings.state / "explorer")
+        self.pairs_folder = settings.state / "explorer" / PAIRS
         self._lock = threading.Lock()
+
+    def tidy(self) -> None:
+        """Delete what was made for browsing and not asked for lately, where it takes much room."""
+        self._explorers.tidy()
 
     def close(self) -> None:
         """Close what is open."""

@@ -58,8 +58,15 @@ def new_id(token: str, key: str | None) -> str:
 
 
 def body_of(spec: Mapping[str, Any], **options: Any) -> tuple[str, str]:
-    """The spec as JSON text, and a digest of it and of the options."""
-    text = json.dumps(spec, ensure_ascii=False, allow_nan=False)
+    """The spec as JSON text, and a digest of it and of the options.
+
+    Raises:
+        SpecError: it holds what JSON has no word for.
+    """
+    try:
+        text = json.dumps(spec, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise SpecError("the spec holds NaN or an infinity; write a number, or leave the field out") from error
     return text, hashlib.sha256(json.dumps([text, options], sort_keys=True).encode()).hexdigest()
 
 

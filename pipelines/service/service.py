@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pipelines.service import ablations
+from pipelines.service import ablations, tokens
 from pipelines.service.agreement import Agreement
 from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
@@ -40,6 +40,8 @@ from stages.errors import StorageError
 #: Seconds between two looks for runs that nobody submitted; a look that takes long makes the pause longer.
 FIND_SECONDS = 5.0
 FIND_SHARE = 20.0
+#: Seconds between two looks for what may be deleted, beginning with the service.
+TIDY_SECONDS = 3_600.0
 TRIES = 10
 
 
@@ -271,14 +273,26 @@ class Service:
             self.reading.prepare(run)
 
     def _tend(self) -> None:
-        """Find runs that nobody submitted, and apply retention, now and then."""
-        pause = FIND_SECONDS
+        """Find runs that nobody submitted, apply retention, and delete what nobody needs any more, now and then."""
+        pause, tidied = FIND_SECONDS, float("-inf")
         while not self._ends.wait(pause):
             began = time.monotonic()
             try:
                 self.finder.runs()
                 self.retention.apply()
+                if began - tidied >= TIDY_SECONDS:
+                    self._tidy()
+                    tidied = began
                 self.trouble = None
             except StorageError as error:
                 self.trouble = error
             pause = max(FIND_SECONDS, FIND_SHARE * (time.monotonic() - began))
+
+    def _tidy(self) -> None:
+        tokens.tidy(self.store, time.time())
+        try:
+            self.reading.tidy()
+        except OSError as error:
+            raise StorageError(
+                f"the state in {self.settings.state} cannot be used: {error}; see to the disk"
+            ) from error

@@ -37,6 +37,8 @@ class Settings:
     quota: Quota = field(default_factory=lambda: Quota(queued=1_000))
     request_bytes: int = 4 << 20
     allow_public: bool = False
+    start_seconds: float = 180.0  # that a driver has to say that it works
+    cancel_seconds: float = 180.0  # that a cluster which does not answer has to end one
     keep_last: int | None = None  # ended jobs that retention leaves; None: all
     traces: str | None = None  # an OTLP endpoint
     endpoints: tuple[str, ...] = ()  # addresses of language models that specs may ask

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from pipelines.engine import cores
 from pipelines.service import requests
@@ -32,7 +32,10 @@ from stages.errors import StageError, StorageError
 LOOK_SECONDS = 0.25
 #: Seconds that a driver has to end by itself before it is killed.
 PATIENCE = 10.0
-_FOLLOWED = tuple(str(s) for s in (State.QUEUED, State.CRASHED, *ACTIVE))
+_CRASHED = and_(RunRow.state == str(State.CRASHED), RunRow.restarts <= RESTARTS)  # others were given up
+_TO_FOLLOW = select(RunRow).where(
+    RunRow.managed, or_(_CRASHED, RunRow.state.in_([str(s) for s in (State.QUEUED, *ACTIVE)]))
+)
 
 
 class Supervisor:
@@ -49,7 +52,7 @@ class Supervisor:
         self._store, self._database, self._launcher, self._settings = store, database, launcher, settings
         self._heard = heard
         self._histories: dict[str, History] = {}
-        self._asked: dict[str, float] = {}  # when a driver was asked to end
+        self._since: dict[str, tuple[State, int, float]] = {}  # state and attempt of a driver, and when first seen so
         self._wake, self._ends = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="supervisor", daemon=True)
         self.trouble: StorageError | None = None  # why the last look failed
@@ -76,7 +79,7 @@ class Supervisor:
     def look(self) -> None:
         """Follow every job that has not ended, and start what may start."""
         with self._database.reading() as session:
-            rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
+            rows = session.scalars(_TO_FOLLOW).all()
             jobs = [row.id for row in rows]
         trouble = None
         for job in jobs:
@@ -86,7 +89,7 @@ class Supervisor:
                 trouble = error
         for job in self._histories.keys() - jobs:
             del self._histories[job]
-            self._asked.pop(job, None)
+            self._since.pop(job, None)
         self._start_some()
         if trouble is not None:
             raise trouble
@@ -107,42 +110,51 @@ class Supervisor:
 
     def _look_at(self, job: str) -> None:
         history = self._follow(job)
-        if history.state not in ACTIVE or self._launcher.alive(job, history.attempt):
-            if history.state is State.CANCELLING:
-                self._urge(job, history.attempt)
-            else:
-                self._asked.pop(job, None)  # who is cancelled once more is asked once more
+        if history.state is None or history.state not in ACTIVE:
+            return
+        if self._launcher.alive(job, history.attempt):
+            self._urge(history, history.state)
             return
         self._follow(job)  # what the driver told last, between the look at its history and the look at its lock
-        self._asked.pop(job, None)
-        if history.state not in ACTIVE:
-            return
+        waited = self._waited(history)
+        self._since.pop(job, None)
         if history.state is State.CANCELLING:
             self._move(history, State.CANCELLED)
-        else:
+        elif history.state in ACTIVE:
             why = self._launcher.gone(job, history.attempt)
             began = history.state is not State.STARTING or why is not None
+            if history.state is State.STARTING and waited > self._settings.start_seconds:
+                why = f"the process did not begin its work within {waited:.0f} s and was ended; its log says how far it came"
             self._move(history, State.CRASHED, note=why or "the process that did the work is gone", counts=began)
 
-    def _urge(self, job: str, attempt: int) -> None:
-        """Ask a driver to end; kill it when it was asked long enough ago."""
-        now = time.monotonic()
-        since = self._asked.setdefault(job, now)
-        if since == now:
-            self._launcher.stop(job, attempt, hard=False)
-        elif now - since > PATIENCE:
+    def _urge(self, history: History, state: State) -> None:
+        """See to a driver that lives: one that is cancelled is asked to end, then killed; so is one that does not begin."""
+        job, attempt, waited = history.job, history.attempt, self._waited(history)
+        cancelling, starting = state is State.CANCELLING, state is State.STARTING
+        if not waited:
+            self._since[job] = (state, attempt, time.monotonic())
+            if cancelling:
+                self._launcher.stop(job, attempt, hard=False)
+        elif cancelling and waited > self._settings.cancel_seconds and (why := self._launcher.trouble()) is not None:
+            self._move(history, State.CANCELLED, note=f"{why}; whether the process ended is not known")
+        elif (cancelling and waited > PATIENCE) or (starting and waited > self._settings.start_seconds):
             self._launcher.stop(job, attempt, hard=True)
+
+    def _waited(self, history: History) -> float:
+        """Seconds since a driver was first seen in its present state; 0 where that is now."""
+        state, attempt, since = self._since.get(history.job, (None, 0, 0.0))
+        return time.monotonic() - since if (state, attempt) == (history.state, history.attempt) else 0.0
 
     def _start_some(self) -> None:
         """Start queued and crashed jobs, highest priority and oldest first, within the limits."""
         with self._database.reading() as session:
-            rows = session.scalars(select(RunRow).where(RunRow.managed, RunRow.state.in_(_FOLLOWED))).all()
+            rows = session.scalars(_TO_FOLLOW).all()
         active = [r for r in rows if r.state in ACTIVE]
         running, workers = Counter(r.token for r in active), Counter[str | None]()
         for row in active:
             workers[row.token] += self._workers(requests.find(self._store, row.id))
         free = self._settings.jobs - len(active)
-        waiting = [r for r in rows if r.state == State.QUEUED or (r.state == State.CRASHED and r.restarts <= RESTARTS)]
+        waiting = [r for r in rows if r.state not in ACTIVE]
         for row in sorted(waiting, key=lambda r: (-r.priority, r.created, r.id)):
             if free <= 0:
                 break

@@ -21,6 +21,8 @@ from stages.errors import SpecError, TamisError
 
 #: Seconds that a sign-in link is good for.
 LINK_SECONDS = 3_600
+#: Seconds after their end for which sessions and links are still known.
+EXPIRED_SECONDS = 86_400
 _FOLDER = "service/tokens/"
 _TOKEN = re.compile(r"tamis_([a-z0-9]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 
@@ -155,6 +157,15 @@ def every(store: Store) -> Iterator[Token]:
         name = path.rsplit("/", 1)[1]
         if name.count(".") == 1 and (token := find(store, name.removesuffix(".json"))) is not None:
             yield token
+
+
+def tidy(store: Store, now: float) -> int:
+    """Delete sessions and links that expired over a day ago; gives how many. Tokens stay: people look at their list."""
+    old = [t for t in every(store) if t.kind != "token" and t.expires is not None and now - t.expires > EXPIRED_SECONDS]
+    for token in old:
+        store.delete(f"{_FOLDER}{token.id}.json")  # from here on it is unknown, revoked or not
+        store.delete(f"{_FOLDER}{token.id}.revoked.json")
+    return len(old)
 
 
 def _hash(secret: str) -> str:

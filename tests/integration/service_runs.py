@@ -203,3 +203,22 @@ def spec_of(path: Path, name: str = "small", **sections: Any) -> dict[str, Any]:
         "write": {"kind": "parquet"},
         **sections,
     }
+
+
+def waiting_spec(folder: Path, learner: str, budget: int = 4) -> dict[str, Any]:
+    """A spec whose run waits until a person has labelled documents."""
+    label = {"learner": learner, "oracle": "human", "budget": budget, "rounds": 1, "held_out": 0}
+    return spec_of(texts(folder), f"waits-{learner}", label=label)
+
+
+def until_note(served: Served, job: str, words: str, attempt: int = 1) -> dict[str, Any]:
+    """Wait until a note of an attempt says something."""
+    for event in served.events(job):
+        if event["type"] == "note" and event["attempt"] == attempt and words in event["note"]:
+            return event
+    raise AssertionError(served.get(f"/v1/runs/{job}").json())
+
+
+def until_asked(served: Served, job: str, attempt: int = 1) -> None:
+    """Wait until an attempt of a job asks for labels."""
+    until_note(served, job, "wait for a person's label", attempt)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from service_runs import ROOT, Served, looped, service, spec_of, texts
+from service_runs import ROOT, Served, looped, service, spec_of, texts, waiting_spec
 
 from pipelines.client import (
     AsyncClient,
@@ -192,14 +192,8 @@ def test_a_run_that_fails_raises_what_it_failed_of(tamis, folder):
     assert error.value.problem() == failed.error
 
 
-def waiting(folder: Path, learner: str):
-    """A spec whose run waits for a person."""
-    label = {"learner": learner, "oracle": "human", "budget": 4, "rounds": 1, "held_out": 0}
-    return spec_of(texts(folder), f"waits-{learner}", label=label)
-
-
 def test_a_job_waits_for_labels_is_waited_for_cancelled_and_resumed(served, tamis, folder):
-    job = tamis.submit(waiting(folder, "sdk")).id
+    job = tamis.submit(waiting_spec(folder, "sdk")).id
     with pytest.raises(TimeoutError, match="it goes on") as late:
         tamis.wait(job, timeout=1.5)
     assert isinstance(late.value, UnfinishedError)
@@ -277,7 +271,7 @@ def test_tamis_submit_sees_a_job_through_and_ends_as_tamis_run_does(served, spec
 
 def test_an_interruption_leaves_the_job_alone_and_says_how_to_end_it(served, tamis, folder):
     path = folder / "interrupted.json"
-    path.write_text(json.dumps(waiting(folder, "interrupted")))
+    path.write_text(json.dumps(waiting_spec(folder, "interrupted")))
     line, env = command(served, "-m", "pipelines.cli", "submit", str(path), "--watch")
     with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stderr is not None

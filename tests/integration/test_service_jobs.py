@@ -6,9 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from service_runs import Served, drivers, service, spec_of, texts
-
-BUDGET = 6
+from service_runs import Served, drivers, service, spec_of, texts, until_asked, waiting_spec
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +18,6 @@ def folder(tmp_path_factory) -> Path:
 def served(folder):
     with service(folder) as found:
         yield found
-
-
-def waiting_spec(folder: Path, learner: str):
-    """A spec whose run waits until a person has labelled documents."""
-    label = {"learner": learner, "oracle": "human", "budget": BUDGET, "rounds": 1, "held_out": 0}
-    return spec_of(texts(folder), f"waits-{learner}", label=label)
-
-
-def until_asked(served: Served, job: str) -> None:
-    """Wait until a job's run asks for labels."""
-    for event in served.events(job):
-        if event["type"] == "note" and "wait for a person's label" in event["note"]:
-            return
-    raise AssertionError(served.get(f"/v1/runs/{job}").json())
 
 
 def asked(served: Served, learner: str):
@@ -50,7 +34,7 @@ def test_a_run_waits_for_labels_through_the_crash_of_its_service_and_goes_on(ser
     job = served.submit(waiting_spec(folder, "edu"))["id"]
     until_asked(served, job)
     questions = asked(served, "edu")
-    assert len(questions) == BUDGET
+    assert len(questions) == 4
     assert all(q["text"] and q["labels"] == ["high", "low"] for q in questions)
 
     assert answer(served, questions[0], "high").status_code == 200
@@ -60,7 +44,7 @@ def test_a_run_waits_for_labels_through_the_crash_of_its_service_and_goes_on(ser
     assert answer(served, {**questions[1], "doc_id": "0" * 32}, "low").status_code == 404
     undone = served.post("/v1/labels", {"queue": questions[0]["queue"], "undo": True}).json()
     assert undone["undone"] == questions[0]["doc_id"]
-    assert undone["queues"][0]["waiting"] == BUDGET
+    assert undone["queues"][0]["waiting"] == 4
 
     [driver] = drivers(folder / "store")
     served.kill()

@@ -182,6 +182,62 @@ def test_the_editor_says_what_is_wrong_at_its_line_and_keeps_the_text(served, do
     assert unescape(kept) == HOSTILE
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: x\nsource: !!python/object/apply:os.system ['touch {made}']\n",
+        "name: x\nsource: !!python/object/new:subprocess.Popen [['touch', '{made}']]\n",
+        "name: &a [x, x]\nsource: &b [*a, *a, *a]\nmeasure: [*b, *b, *b]\n",
+        "name: x\nsource: {{<<: {{kind: jsonl}}}}\n",
+        "name: x\nsource: " + "[" * 10_000 + "]" * 10_000,
+        '{{"name": "x", "source": ' + "[" * 100_000,
+        '{{"name": "x", "source": ' + '{{"a":' * 20_000 + "1" + "}}" * 20_001,
+        "name: " + "9" * 50_000,
+        "name: x\n" * 3,
+        "name: x\nsource: {{kind: jsonl, path: texts.jsonl}}\nkeep: [{{column: id, ge: .nan, reason: a}}]\n",
+        "- a\n- b\n",
+        "\ufeff\x00\u202e",
+        "name: x\nsource: {{kind: jsonl, path: '{{{{7*7}}}}/../../etc/passwd'}}\n",
+        "name: ../../x\nsource: {{kind: jsonl, path: texts.jsonl}}\n",
+    ],
+)
+@pytest.mark.parametrize("action", ["validate", "preview", "submit"])
+def test_hostile_text_in_the_editor_runs_nothing_and_is_answered_with_what_is_wrong(served, text, action):
+    made = served.folder / "made"
+    before = served.get("/v1/runs", params={"limit": 200}).json()["runs"]
+    answer = send(served, "/new", spec=text.format(made=made), action=action)
+    assert answer.status_code in (403, 404, 409, 422), answer.text
+    assert Seen(answer.text).inline == []
+    assert not made.exists()
+    assert len(served.get("/v1/runs", params={"limit": 200}).json()["runs"]) == len(before)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"spec": ' + "[" * 100_000,
+        '{"spec": ' + '{"a":' * 50_000 + "1" + "}" * 50_001,
+        '{"spec": {"name": "x", "source": {"kind": "jsonl", "path": ' + "9" * 50_000 + "}}}",
+        '{"spec": {"name": "x", "source": NaN}}',
+        '{"spec": {"name": "\\ud800", "source": {"kind": "jsonl", "path": "x"}}}',
+        '{"spec": {"name": "x", "__class__": {"kind": "os.system"}, "source": {"kind": "os.system", "path": "x"}}}',
+        '{"spec": {"name": "x", "name": "y"}}',
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/specs/validate", "/v1/specs/preview", "/v1/runs"])
+def test_hostile_json_is_answered_with_what_is_wrong(served, body, path):
+    with served.client() as client:
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    found = answer.json()
+    if path.endswith("validate") and answer.status_code == 200:
+        found = found["problem"]
+        assert found is not None
+    else:
+        assert answer.status_code in (400, 403, 409, 422), answer.text
+    assert found["title"]
+    assert found["status"] < 500
+
+
 def test_submitting_twice_makes_one_run(served, done):
     spec = json.dumps(spec_of(texts(served.folder, name="twice.jsonl"), "twice"), indent="\t")
     answers = [send(served, "/new", spec=spec, action="submit", nonce="n") for _ in range(2)]

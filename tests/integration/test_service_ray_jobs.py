@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray_head import ROOT, TOKEN, Head, driver_of, free_port, head
-from service_runs import Served, service, spec_of, texts
+from service_runs import Served, service, spec_of, texts, until_asked, until_note, waiting_spec
 
 from pipelines.run import Options
 from pipelines.service import requests
@@ -20,7 +20,6 @@ from pipelines.service.launchers.ray_jobs import submission
 from pipelines.service.states import State
 from pipelines.store import Store
 
-BUDGET = 4
 COUNTS = ("documents_in", "quarantined", "exported", "rejected", "bytes_exported")
 SECRET = "what-nobody-may-read-in-a-dashboard"
 
@@ -42,24 +41,6 @@ def served(cluster: Head, folder: Path):
     env = {"RAY_AUTH_TOKEN": TOKEN, "AWS_SECRET_ACCESS_KEY": SECRET, "TAMIS_TOKEN": SECRET}
     with service(folder, *options, env=env) as found:
         yield found
-
-
-def waiting_spec(folder: Path, learner: str):
-    """A spec whose run waits until a person has labelled documents."""
-    label = {"learner": learner, "oracle": "human", "budget": BUDGET, "rounds": 1, "held_out": 0}
-    return spec_of(texts(folder), f"waits-{learner}", label=label)
-
-
-def until_note(served: Served, job: str, words: str, attempt: int = 1):
-    """Wait until a note of an attempt says something."""
-    for event in served.events(job):
-        if event["type"] == "note" and event["attempt"] == attempt and words in event["note"]:
-            return event
-    raise AssertionError(served.get(f"/v1/runs/{job}").json())
-
-
-def until_asked(served: Served, job: str, attempt: int = 1) -> None:
-    until_note(served, job, "wait for a person's label", attempt)
 
 
 def states(store: Store, job: str):

@@ -1,12 +1,17 @@
 """Browsers of runs: made once however many ask, told as preparing meanwhile, given up when the service closes."""
 
+import fcntl
+import os
 import threading
+import time
 
 import pytest
 
 from pipelines.api import Options, run
 from pipelines.service.errors import PreparingError
-from pipelines.service.explorers import AT_ONCE, Explorers
+from pipelines.service.explorer.explorer import Explorer
+from pipelines.service.explorer.parts import UNUSED_SECONDS, tidy
+from pipelines.service.explorers import AT_ONCE, PAIRS, Explorers
 from pipelines.spec import from_data
 from pipelines.store import Store
 from pipelines.view import RunView
@@ -92,3 +97,37 @@ def test_closing_ends_what_is_being_made_and_leaves_nothing_under_its_name(tmp_p
     may.set()
     closing.join()
     assert not (tmp_path / view.run).exists()
+
+
+def test_arrays_that_nobody_asked_for_lately_go_longest_ago_first_and_open_ones_stay(tmp_path, view):
+    long_ago = time.time() - 2 * UNUSED_SECONDS
+    explorers = Explorers(tmp_path)
+    size = 0
+    for number, name in enumerate(("old", "older", f"{PAIRS}/a+b", view.run)):
+        Explorer.open(view, tmp_path / name)
+        size = sum(f.stat().st_size for f in (tmp_path / name).rglob("*") if f.is_file())
+        os.utime(tmp_path / name, (long_ago - number, long_ago - number))
+    found = explorers.get(view.run, lambda: view)
+    assert explorers.tidy(4 * size) == []
+    os.utime(tmp_path / view.run, (0, 0))
+    assert explorers.tidy(3 * size) == ["a+b"]
+    assert explorers.tidy(2 * size) == ["older"]
+    os.utime(tmp_path / "old")
+    assert explorers.tidy(0) == [], "one was asked for just now, the other is open"
+    assert found.documents(limit=0).total == 20
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == sorted(["old", PAIRS, view.run])
+    explorers.close()
+    later = Explorers(tmp_path)
+    os.utime(tmp_path / view.run, (0, 0))
+    assert later.tidy(0) == [view.run]
+    assert later.get(view.run, lambda: view).documents(limit=0).total == 20, "it is made again"
+    later.close()
+
+
+def test_arrays_that_are_made_just_now_are_left_alone(tmp_path, view):
+    Explorer.open(view, tmp_path / "busy")
+    os.utime(tmp_path / "busy", (0, 0))
+    with (tmp_path / ".busy.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert tidy([tmp_path / "busy"], 0, (), time.time()) == []
+    assert tidy([tmp_path / "busy"], 0, (), time.time()) == ["busy"]

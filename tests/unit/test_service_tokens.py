@@ -1,6 +1,7 @@
 """Tokens: scopes, what is kept of them, and how they end."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,19 @@ def test_what_is_kept_of_a_token_is_plain_json(store):
 
     assert kept["name"] == "früh"
     assert kept["scope"] == "read"
+
+
+def test_sessions_and_links_are_forgotten_a_day_after_their_end_and_tokens_are_kept(store):
+    made = {
+        (kind, seconds): tokens.create(store, "read", kind=kind, seconds=seconds)[1].id
+        for kind in ("token", "session", "link")
+        for seconds in (None, 10.0)
+    }
+    tokens.revoke(store, made["link", 10.0])
+    now = time.time()
+    assert tokens.tidy(store, now + 80_000) == 0
+    assert tokens.tidy(store, now + 90_000) == 2
+    left = {t.id for t in tokens.every(store)}
+    assert left == set(made.values()) - {made["session", 10.0], made["link", 10.0]}
+    assert not [path for path in store.list("service/tokens/") if made["link", 10.0] in path]
+    assert tokens.tidy(store, now + 90_000) == 0

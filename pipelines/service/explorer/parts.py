@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,8 @@ from stages.errors import StorageError
 
 #: Documents that one step of a pass over arrays looks at: its temporaries fit the processor's cache.
 CHUNK = 1 << 18
+#: Seconds after which arrays that nobody asked for may be deleted.
+UNUSED_SECONDS = 3_600.0
 #: What is told while arrays are built: units of work done, and all of them.
 Progress = Callable[[int, int], None]
 
@@ -31,18 +33,19 @@ Progress = Callable[[int, int], None]
 def publish(place: Path, build: Callable[[Path], None], ready: Callable[[], bool]) -> None:
     """See that `place` is `ready`: what `build` writes into a folder of its own becomes `place` at once.
 
-    Whoever asks while another builds waits for it. What is at `place` and not ready is replaced.
+    Whoever asks while another builds waits for it. What is at `place` and not ready is replaced. Its time says when it was
+    last asked for.
 
     Raises:
         StorageError: the disk does not take it.
     """
-    if ready():
-        return
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place.with_name(f".{place.name}.lock")):
-            if not ready():
-                _replace(place, build)
+        if not ready():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(place.with_name(f".{place.name}.lock")):
+                if not ready():
+                    _replace(place, build)
+        os.utime(place)
     except OSError as error:
         if error.errno not in (*DISK, errno.EACCES):
             raise
@@ -50,6 +53,43 @@ def publish(place: Path, build: Callable[[Path], None], ready: Callable[[], bool
             f"cannot write the arrays {place}: {error}; make room there, or delete the folder, and ask again",
             path=str(place),
         ) from error
+
+
+def tidy(places: Iterable[Path], most: int, spared: Collection[str], now: float) -> list[str]:
+    """Delete folders of arrays that were not asked for in the last hour, the longest ago first, down to `most` bytes.
+
+    What is `spared` stays. All that is deleted is made again by whoever asks for it. Gives the names of what went.
+    """
+    found = [(place.stat().st_mtime, _size(place), place) for place in places]
+    total, gone = sum(size for _, size, _ in found), []
+    for asked, size, place in sorted(found):
+        if total <= most:
+            break
+        if place.name not in spared and now - asked >= UNUSED_SECONDS and _discard(place):
+            gone.append(place.name)
+            total -= size
+    return gone
+
+
+def _size(place: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(FileNotFoundError):  # a column that is being made moves to its place
+                total += (Path(folder) / name).stat().st_size
+    return total
+
+
+def _discard(place: Path) -> bool:
+    with place.with_name(f".{place.name}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # somebody makes it just now
+        old = place.with_name(f".{place.name}.old.part")
+        place.rename(old)  # nobody sees it half-deleted
+        shutil.rmtree(old)
+    return True
 
 
 def _replace(place: Path, build: Callable[[Path], None]) -> None:

@@ -52,6 +52,7 @@ class SubprocessLauncher:
                         pass_fds=[claim.fd],
                         start_new_session=True,
                     )
+                os.pwrite(claim.fd, str(self._children[request.job].pid).encode(), 0)  # it may hang before it says so
             except OSError as error:
                 raise StageError(
                     f"the driver of the job {request.job} cannot be started: {error}; see to the machine and resume the job"

@@ -51,7 +51,7 @@ def compare(
 def _compared(service: Service, a: str, b: str, moved: str, offset: int) -> dict[str, Any]:
     rows = service.row(a), service.row(b)
     one, other = (service.explorer(name) for name in (a, b))
-    pairs = Pairs.open(one.arrays, other.arrays, service.settings.state / "explorer" / "pairs")
+    pairs = Pairs.open(one.arrays, other.arrays, service.reading.pairs_folder)
     places = {"lost": pairs.lost, "gained": pairs.gained}[moved]
     return {
         "rows": rows,
