@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,7 +206,7 @@ class Store:
         name = hashlib.sha256(f"{self.url}/{path}".encode()).hexdigest()
         copy = self.scratch() / f"copy-{name}"
         if not copy.exists():
-            part = copy.with_name(f".{copy.name}.{os.getpid()}")
+            part = copy.with_name(f".{copy.name}.{os.getpid()}.{threading.get_ident()}")  # others may copy it at once
             with part.open("wb") as file, self.open_input(path) as content:
                 shutil.copyfileobj(content, file, COPY_BYTES)
             part.replace(copy)

@@ -150,6 +150,9 @@ def main() -> None:
     outcome = train(Job.model_validate_json(Path(sys.argv[1]).read_bytes()))
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(outcome.model_dump_json() + "\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of the process group that still run abort a process which ends the long way
 
 
 if __name__ == "__main__":

@@ -6,17 +6,20 @@
 All of it can be made again from the store, so what was not asked for lately goes when together it takes too much room.
 """
 
+import os
+import shutil
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.service.errors import PreparingError
 from pipelines.service.explorer.explorer import Explorer
-from pipelines.service.explorer.parts import tidy
+from pipelines.service.explorer.parts import UNUSED_SECONDS, dead, discard, size
 from pipelines.view import RunView
 
 #: The folder of what differs between two runs.
@@ -77,6 +80,8 @@ class Explorers:
         with self._lock:
             if run in self._open:
                 self._open.move_to_end(run)
+                with suppress(OSError):  # its time is for `tidy` alone
+                    os.utime(self._folder / run)
                 return self._open[run]
             making = self._begin(run, view)
         try:
@@ -92,10 +97,24 @@ class Explorers:
         Raises:
             OSError: the folder cannot be read or written.
         """
+        now, pairs = time.time(), self._folder / PAIRS
+        for part in (*dead(self._folder, now), *dead(pairs, now)):
+            shutil.rmtree(part, ignore_errors=True)
         runs = [place for place in self._folder.glob("[!.]*") if place.name != PAIRS]
-        places = [*runs, *(self._folder / PAIRS).glob("[!.]*")]
+        places = [(place.stat().st_mtime, place, size(place)) for place in (*runs, *pairs.glob("[!.]*"))]
+        total, gone = sum(nbytes for *_, nbytes in places), []
+        for asked, place, nbytes in sorted(places):
+            if total <= most or now - asked < UNUSED_SECONDS:
+                break
+            if (old := self._taken_away(place)) is not None:
+                shutil.rmtree(old, ignore_errors=True)
+                gone.append(place.name)
+                total -= nbytes
+        return gone
+
+    def _taken_away(self, place: Path) -> Path | None:
         with self._lock:  # nobody opens what is about to go
-            return tidy(places, most, {*self._open, *self._making}, time.time())
+            return None if place.name in self._open or place.name in self._making else discard(place)
 
     def _begin(self, run: str, view: Callable[[], RunView]) -> _Making:
         making = self._making.get(run)

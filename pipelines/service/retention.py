@@ -16,6 +16,7 @@ from sqlalchemy import and_, delete, or_, select, update
 
 from pipelines.service.database.engine import Database
 from pipelines.service.database.tables import RunRow
+from pipelines.service.errors import GoneError
 from pipelines.service.folders import RETIRED, is_pinned, newest_pin, pin_path
 from pipelines.service.history import History
 from pipelines.service.settings import Settings
@@ -31,14 +32,19 @@ class Retention:
         self.changing = threading.Lock()  # held by who resumes a job, so that none is put away meanwhile
 
     def pin(self, row: RunRow, on: bool) -> RunRow:  # noqa: FBT001 - what is asked is yes or no
-        """Keep a job from being put away, or stop keeping it."""
+        """Keep a job from being put away, or stop keeping it.
+
+        Raises:
+            GoneError: it was put away a moment ago.
+        """
         value = {"pinned": on, "at": round(time.time(), 3)}
-        while is_pinned(self._store, row.id) is not on:
-            self._store.create_json(pin_path(row.id, newest_pin(self._store, row.id) + 1), value)
-        with self._database.writing() as session:
-            session.execute(
-                update(RunRow).where(RunRow.id == row.id).values(pinned=on)
-            )  # this column alone: others move on
+        with self.changing:
+            if self._store.size(f"{RETIRED}/{row.id}.json") is not None:
+                raise GoneError(f"the job {row.id} has just been put away; its run's results are where they were")
+            while is_pinned(self._store, row.id) is not on:
+                self._store.create_json(pin_path(row.id, newest_pin(self._store, row.id) + 1), value)
+            with self._database.writing() as session:  # this column alone: others move on
+                session.execute(update(RunRow).where(RunRow.id == row.id).values(pinned=on))
         row.pinned = on
         return row
 
@@ -60,11 +66,12 @@ class Retention:
         return sum(self._retire(row) for row in old)
 
     def _retire(self, row: RunRow) -> bool:
-        """Put one job away, unless it was resumed: the note of it first, then everything that it is about."""
+        """Put one job away, unless it was resumed or pinned meanwhile: the note of it first, then everything that it is about."""
         with self.changing:
             history = History(self._store, row.id)
             history.refresh()
-            if history.state not in ENDED and history.state is not State.CRASHED:  # of these, those that were given up
+            moved_on = history.state not in ENDED and history.state is not State.CRASHED  # of these, those given up
+            if moved_on or is_pinned(self._store, row.id):
                 return False
             self._put_away(row)
         return True

@@ -69,7 +69,7 @@ class Service:
         self.labelling = LabelQueue(self.store)
         self.agreement = Agreement(self.store)
         self.retention = Retention(self.store, self.database, settings)
-        self._submitting = Submitting(self.store, self.database, settings, self.trying)
+        self._submitting = Submitting(self.store, self.database, settings, self.trying, self.retention.changing)
         self._ends = threading.Event()
         self._tending = threading.Thread(target=self._tend, name="tending", daemon=True)
         self.trouble: StorageError | None = None  # why the last look at the store failed
@@ -88,7 +88,7 @@ class Service:
         """Stop; drivers go on."""
         self._ends.set()
         self.hub.close()
-        if self._tending.is_alive():
+        if self._tending.ident is not None:  # it was started
             self._tending.join()
             self.supervisor.close()
         self.reading.close()
@@ -279,20 +279,16 @@ class Service:
             began = time.monotonic()
             try:
                 self.finder.runs()
+                pause = max(FIND_SECONDS, FIND_SHARE * (time.monotonic() - began))
                 self.retention.apply()
                 if began - tidied >= TIDY_SECONDS:
-                    self._tidy()
+                    tokens.tidy(self.store, time.time())
+                    self.reading.tidy()
                     tidied = began
                 self.trouble = None
             except StorageError as error:
                 self.trouble = error
-            pause = max(FIND_SECONDS, FIND_SHARE * (time.monotonic() - began))
-
-    def _tidy(self) -> None:
-        tokens.tidy(self.store, time.time())
-        try:
-            self.reading.tidy()
-        except OSError as error:
-            raise StorageError(
-                f"the state in {self.settings.state} cannot be used: {error}; see to the disk"
-            ) from error
+            except OSError as error:
+                self.trouble = StorageError(
+                    f"a folder of the store or of the state in {self.settings.state} cannot be used: {error}; see to the disk"
+                )

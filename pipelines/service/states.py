@@ -52,10 +52,10 @@ def may_follow(state: State, to: State) -> bool:
 
 def cancelled(state: State) -> State | None:
     """The state that cancelling leads to; the same where it is under way already; None where it is too late."""
+    if state in (State.CANCELLING, State.CANCELLED):
+        return state
     if state in ENDED:
         return None
-    if state is State.CANCELLING:
-        return state
     return State.CANCELLING if state in ACTIVE else State.CANCELLED
 
 

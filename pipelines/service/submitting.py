@@ -49,28 +49,34 @@ class Submission:
 class Submitting:
     """Accepts jobs, one at a time: what a token may have queued is counted and kept in one go."""
 
-    def __init__(self, store: Store, database: Database, settings: Settings, trying: Trying) -> None:
+    def __init__(
+        self, store: Store, database: Database, settings: Settings, trying: Trying, retiring: threading.Lock
+    ) -> None:
         self._store, self._database, self._settings, self._trying = store, database, settings, trying
-        self._lock = threading.Lock()
+        self._lock, self._retiring = threading.Lock(), retiring
 
     def submit(self, token: Token, asked: Submission) -> tuple[str, bool]:
         """Accept a job; gives its id, and whether it is new. See `Service.submit`."""
         request = self._request(token, asked)
-        if self._store.size(f"{RETIRED}/{request.job}.json") is not None:
-            raise GoneError(
-                f"the job {request.job} of this Idempotency-Key ended long ago, and retention put it away; use a new key"
-            )
+        self._not_retired(request.job)
         if requests.find(self._store, request.job) is None:
             spec = self._trying.checked(asked.spec)  # before the lock: this is what takes long
             request = replace(request, name=spec.name)
             self._within_bytes(token, spec)
             request = replace(request, workers=self._within_workers(token, request.workers))
-        with self._lock:
+        with self._lock, self._retiring:
+            self._not_retired(request.job)  # a job whose history was put away meanwhile would look like one that has none yet
             if requests.find(self._store, request.job) is None:
                 self._within_queue(token)
             _, created = requests.accept(self._store, request)
             accepted(self._store, self._database, request.job)
         return request.job, created
+
+    def _not_retired(self, job: str) -> None:
+        if self._store.size(f"{RETIRED}/{job}.json") is not None:
+            raise GoneError(
+                f"the job {job} of this Idempotency-Key ended long ago, and retention put it away; use a new key"
+            )
 
     def _request(self, token: Token, asked: Submission) -> Request:
         options = {name: getattr(asked, name) for name in ("priority", "workers", "engine", "forked_from")}

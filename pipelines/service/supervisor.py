@@ -53,6 +53,7 @@ class Supervisor:
         self._heard = heard
         self._histories: dict[str, History] = {}
         self._since: dict[str, tuple[State, int, float]] = {}  # state and attempt of a driver, and when first seen so
+        self._late: set[str] = set()  # jobs whose driver was ended because it did not begin
         self._wake, self._ends = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="supervisor", daemon=True)
         self.trouble: StorageError | None = None  # why the last look failed
@@ -90,6 +91,7 @@ class Supervisor:
         for job in self._histories.keys() - jobs:
             del self._histories[job]
             self._since.pop(job, None)
+            self._late.discard(job)
         self._start_some()
         if trouble is not None:
             raise trouble
@@ -123,21 +125,25 @@ class Supervisor:
         elif history.state in ACTIVE:
             why = self._launcher.gone(job, history.attempt)
             began = history.state is not State.STARTING or why is not None
-            if history.state is State.STARTING and waited > self._settings.start_seconds:
+            if job in self._late:
                 why = f"the process did not begin its work within {waited:.0f} s and was ended; its log says how far it came"
             self._move(history, State.CRASHED, note=why or "the process that did the work is gone", counts=began)
 
     def _urge(self, history: History, state: State) -> None:
         """See to a driver that lives: one that is cancelled is asked to end, then killed; so is one that does not begin."""
         job, attempt, waited = history.job, history.attempt, self._waited(history)
-        cancelling, starting = state is State.CANCELLING, state is State.STARTING
+        cancelling = state is State.CANCELLING
         if not waited:
             self._since[job] = (state, attempt, time.monotonic())
+            self._late.discard(job)
             if cancelling:
                 self._launcher.stop(job, attempt, hard=False)
         elif cancelling and waited > self._settings.cancel_seconds and (why := self._launcher.trouble()) is not None:
             self._move(history, State.CANCELLED, note=f"{why}; whether the process ended is not known")
-        elif (cancelling and waited > PATIENCE) or (starting and waited > self._settings.start_seconds):
+        elif cancelling and waited > PATIENCE:
+            self._launcher.stop(job, attempt, hard=True)
+        elif state is State.STARTING and waited > self._settings.start_seconds and self._launcher.trouble() is None:
+            self._late.add(job)  # while a cluster is away, nobody knows whether it began
             self._launcher.stop(job, attempt, hard=True)
 
     def _waited(self, history: History) -> float:
@@ -193,7 +199,12 @@ class Supervisor:
 
     def _follow(self, job: str) -> History:
         history = self._histories.setdefault(job, History(self._store, job))
-        for event in follow(self._database, history):
+        try:
+            events = follow(self._database, history)
+        except StorageError:
+            del self._histories[job]  # it knows more than its row does: the next look reads all of it again
+            raise
+        for event in events:
             self._heard(job, event)
         return history
 

@@ -12,16 +12,19 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.ingest import shard_writer
 from pipelines.judging import VERDICT
 from pipelines.plan import Plan, plan
+from pipelines.runs import FINISHED, RunFolder
 from pipelines.service.explorer.explorer import Explorer
 from pipelines.shards import Shard, sidecar_writer
 from pipelines.spec import from_data
@@ -104,15 +107,18 @@ def shard_of(made: Plan, number: int, rows: int, draw: np.random.Generator) -> d
 
 
 def made_up(folder: Path) -> RunView:
-    """A finished run of `DOCUMENTS` documents in a store of its own."""
+    """A finished run of `DOCUMENTS` documents in the store of a folder."""
     store = Store.open(folder / "store")
     made = plan(from_data(SPEC))
     draw = np.random.default_rng(17)
-    listed = []
+    listed, kept, reasons = [], 0, Counter[str]()
     for number, start in enumerate(range(0, DOCUMENTS, SHARD)):
         rows = min(SHARD, DOCUMENTS - start)
         paths = {}
-        for name, table in shard_of(made, number, rows, draw).items():
+        tables = shard_of(made, number, rows, draw)
+        kept += pc.sum(tables["verdict"]["keep"]).as_py()
+        reasons.update(pc.list_flatten(tables["verdict"]["reasons"]).to_pylist())
+        for name, table in tables.items():
             paths[name] = f"steps/{name}-0/{number:06}.parquet"
             place = folder / "store" / paths[name]
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +129,14 @@ def made_up(folder: Path) -> RunView:
                 writer.write_table(table.cast(writer.schema), row_group_size=GROUP)
         shard = Shard(f"{number:032x}", paths.pop("document"), rows, rows * 60, "default")
         listed.append(shard.json() | {"sidecars": paths})
-    store.create_json("runs/bench-0/shards.json", {"shards": listed})
-    return RunView(store, "bench-0", made.spec, made, {"thresholds": {}, "quarantined": [], "malformed": []}, {})
+    run = RunFolder(store, "bench-0")
+    run.put("spec.json", {"spec": SPEC, "folder": str(folder), "rules": {}, "created": 1_000.0})
+    run.put("plan.json", made.json())
+    run.put("shards.json", {"shards": listed})
+    run.put("result.json", {"export": None, "thresholds": {}, "quarantined": [], "malformed": []})
+    total = {"documents_in": DOCUMENTS, "exported": kept, "rejected": DOCUMENTS - kept, "quarantined": 0}
+    run.put(FINISHED, {"format": 1, "total": total, "reasons": dict(reasons), "steps": {}, "malformed": {}})
+    return RunView.open(store, "bench-0")
 
 
 def timed(what: str, bar: float, ask: Callable[[random.Random], Any]) -> None:

@@ -1,5 +1,6 @@
 """Looking into a finished run in a real browser: as somebody does who wants to know why, on a phone and at a desk."""
 
+import random
 import re
 
 import pytest
@@ -23,7 +24,20 @@ def site(tmp_path_factory):
     with service(folder) as served:
         job = served.until(served.submit(spec(corpus(folder)))["id"])
         assert job["state"] == "SUCCEEDED"
-        yield {"served": served, "run": job["id"], "ablation": ablation(served.store, job["run"])}
+        name = ablation(served.store, job["run"])
+        served.store.create(f"ablations/{name}/ladder.csv", ladder().encode())
+        yield {"served": served, "run": job["id"], "ablation": name}
+
+
+def ladder():
+    """Endpoints of twenty sizes and budgets that follow Chinchilla's law with a little noise."""
+    lines, draw = ["parameters,tokens,loss"], random.Random(0)
+    for parameters in (1e6, 2e6, 4e6, 8e6, 16e6):
+        for ratio in (5, 10, 20, 40):
+            tokens = ratio * parameters
+            loss = 1.7 + 400 / parameters**0.34 + 410 / tokens**0.28 + draw.gauss(0, 0.002)
+            lines.append(f"{parameters:.0f},{tokens:.0f},{loss:.5f}")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +169,22 @@ def test_the_report_of_an_ablation_is_read(window, site):
     window.goto("/ablations")
     sound(window)
     window.get_by_role("link", name=site["ablation"]).click()
-    inside = window.frame_locator("iframe.report")
+    inside = window.frame_locator("iframe[title^='Report']")
     inside.locator("h1").wait_for()
     assert "token" in inside.locator("main").inner_text()
     window.locator(".explore summary").click()
     window.locator("[data-drawn]").wait_for()
     assert window.locator(".explore .scatterlayer .trace").count() == 3  # an arm each
+    sound(window)
+
+
+def test_the_law_of_a_ladder_is_read(window, site):
+    window.goto(f"/ablations/{site['ablation']}")
+    window.locator("iframe[title^='Scaling law']").scroll_into_view_if_needed()
+    inside = window.frame_locator("iframe[title^='Scaling law']")
+    inside.locator("h1").wait_for()
+    assert "E" in inside.locator("main").inner_text()
+    assert inside.locator("svg").count()
     sound(window)
 
 

@@ -136,6 +136,20 @@ def test_the_hint_of_the_cursors_line_opens(look, done):
     page.wait_for_selector("#hints details[data-kind=text_stats][open]")
 
 
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_who_has_no_session_is_told_on_a_sound_page_how_to_get_one(browser, served, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    for path, status in (("/sign-in", 200), ("/sign-in?link=tamis_used", 401)):
+        assert page.goto(served.url + path, timeout=PATIENCE).status == status
+        assert "tamis token link" in page.inner_text("main")
+        found = axe.run(page).response["violations"]
+        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
 def test_who_signs_out_is_out(browser, served):
     context = browser.new_context()
     context.add_cookies([{"name": "tamis_session", "value": session_of(served), "url": served.url}])

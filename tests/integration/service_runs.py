@@ -222,3 +222,22 @@ def until_note(served: Served, job: str, words: str, attempt: int = 1) -> dict[s
 def until_asked(served: Served, job: str, attempt: int = 1) -> None:
     """Wait until an attempt of a job asks for labels."""
     until_note(served, job, "wait for a person's label", attempt)
+
+
+def given_up(served: Served) -> tuple[str, list[str]]:
+    """A job whose process ends before it begins, four times; gives it and what was said of each crash."""
+    there, away = served.folder / "store" / "format.json", served.folder / "format.json"
+    there.rename(away)  # to drivers, which open the store anew, it is none
+    try:
+        job = served.submit(spec_of(texts(served.folder), "hopeless"))["id"]
+        crashes: list[dict[str, Any]] = []
+        for event in served.events(job):
+            crashes += [event] if event.get("state") == "CRASHED" else []
+            if len(crashes) == 4:
+                break
+    finally:
+        away.rename(there)
+    assert [event["attempt"] for event in crashes] == [1, 2, 3, 4]
+    assert served.until(served.submit(spec_of(texts(served.folder), "hopeful"))["id"])["state"] == "SUCCEEDED"
+    assert served.get(f"/v1/runs/{job}").json()["state"] == "CRASHED"
+    return job, [event["note"] for event in crashes]

@@ -11,8 +11,12 @@ from pipelines.service import requests
 from pipelines.service.database.cache import follow, reindex
 from pipelines.service.database.engine import Database, sqlite_url
 from pipelines.service.database.tables import Base, RunRow
+from pipelines.service.errors import GoneError
+from pipelines.service.folders import RETIRED, pin_path
 from pipelines.service.history import NOTE, PROGRESS, History
 from pipelines.service.requests import Request
+from pipelines.service.retention import Retention
+from pipelines.service.settings import Settings
 from pipelines.service.states import State
 from stages.errors import SpecError, StorageError
 
@@ -33,6 +37,8 @@ def database(request, tmp_path):
     with opened.writing() as session:
         session.execute(text("DELETE FROM runs"))
     yield opened
+    with opened.writing() as session:
+        session.execute(text("DELETE FROM runs"))
     opened.close()
 
 
@@ -123,6 +129,21 @@ def test_migrations_make_the_tables_of_the_models(database):
     assert {n: nullable for n, (_, nullable) in found.items()} == {
         c.name: bool(c.nullable) for c in Base.metadata.tables["runs"].columns
     }
+
+
+def test_what_is_pinned_while_others_are_put_away_stays_and_cannot_be_put_away_and_pinned_both(
+    store, database, tmp_path
+):
+    retention = Retention(store, database, Settings(store.url, tmp_path, keep_last=0))
+    jobs = [lived(store, number).job for number in (1, 2, 5)]
+    reindex(store, database)
+    store.create_json(pin_path(jobs[0], 1), {"pinned": True, "at": 0.0})  # the row does not say so yet
+    assert retention.apply() == 2
+    assert [row["id"] for row in rows(database)] == jobs[:1]
+    assert store.size(f"{RETIRED}/{jobs[0]}.json") is None
+    with pytest.raises(GoneError, match="has just been put away"):
+        retention.pin(RunRow(id=jobs[1]), on=True)
+    assert retention.apply() == 0
 
 
 def test_a_service_on_postgresql_makes_one_run_of_twenty_posts_and_lists_what_sqlite_would(postgres_url, tmp_path):

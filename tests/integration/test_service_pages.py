@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import httpx
 import pytest
-from service_runs import Served, service, spec_of, texts
+from service_runs import Served, service, spec_of, texts, until_asked, waiting_spec
 
 HOSTILE = "<img src=x onerror=alert(1)></textarea><script>alert(2)</script>\"'\u202egnp.exe\u202c\x07"
 PAGES = ("/runs", "/new", "/artifacts")
@@ -165,6 +165,19 @@ def test_buttons_work_only_from_here_and_for_who_may(served, done):
     assert served.get(f"/v1/runs/{done['id']}").json()["pinned"]
     assert "Unpin" in browse(served, f"/runs/{done['id']}").text
     assert "/pin" not in browse(served, f"/runs/{done['id']}", served.reader).text
+
+
+def test_a_run_is_cancelled_and_resumed_by_its_buttons(served):
+    job = served.submit(waiting_spec(served.folder, "buttons"))["id"]
+    until_asked(served, job)
+    assert f"/runs/{job}/cancel" in browse(served, f"/runs/{job}").text
+    assert send(served, f"/runs/{job}/cancel", served.reader).status_code == 403
+    assert send(served, f"/runs/{job}/cancel").status_code == 303
+    assert served.until(job)["state"] == "CANCELLED"
+    assert send(served, f"/runs/{job}/resume").status_code == 303
+    until_asked(served, job, attempt=2)
+    assert send(served, f"/runs/{job}/cancel").status_code == 303
+    assert served.until(job)["state"] == "CANCELLED"
 
 
 def test_the_editor_says_what_is_wrong_at_its_line_and_keeps_the_text(served, done):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray_head import ROOT, TOKEN, Head, driver_of, free_port, head
-from service_runs import Served, service, spec_of, texts, until_asked, until_note, waiting_spec
+from service_runs import Served, given_up, service, spec_of, texts, until_asked, until_note, waiting_spec
 
 from pipelines.run import Options
 from pipelines.service import requests
@@ -139,22 +139,8 @@ def test_a_service_that_was_killed_finds_its_job_and_starts_it_no_second_time(cl
 @pytest.mark.ray
 @pytest.mark.long
 def test_a_job_that_the_cluster_cannot_begin_is_given_up_after_three_restarts_and_says_why(served, folder):
-    there, away = folder / "store" / "format.json", folder / "format.json"
-    there.rename(away)  # to drivers, which open the store anew, it is none
-    try:
-        job = served.submit(spec_of(texts(folder), "hopeless"))["id"]
-        crashes = []
-        for event in served.events(job):
-            crashes += [event] if event.get("state") == "CRASHED" else []
-            if len(crashes) == 4:
-                break
-    finally:
-        away.rename(there)
-    assert [event["attempt"] for event in crashes] == [1, 2, 3, 4]
-    assert all("exit code 5" in event["note"] and str(folder / "store") in event["note"] for event in crashes)
-    other = served.submit(spec_of(texts(folder), "hopeful"))["id"]
-    assert served.until(other)["state"] == "SUCCEEDED"
-    assert served.get(f"/v1/runs/{job}").json()["state"] == "CRASHED"
+    job, notes = given_up(served)
+    assert all("exit code 5" in note and str(folder / "store") in note for note in notes)
     served.post(f"/v1/runs/{job}/resume")
     assert served.until(job)["state"] == "SUCCEEDED"
 

@@ -15,17 +15,21 @@ from pathlib import Path
 
 import pytest
 from service_runs import Served, drivers, end_drivers, service, spec_of, texts, until_asked, waiting_spec
+from sqlalchemy import text as sql
 
 from pipelines.service import requests, tokens
 from pipelines.service.database.cache import reindex
 from pipelines.service.database.engine import Database, sqlite_url
+from pipelines.service.database.tables import RunRow
 from pipelines.service.history import PROGRESS, STATE, ConflictError, History
 from pipelines.service.launchers.ray_jobs import RayJobsLauncher
+from pipelines.service.launchers.subprocess import SubprocessLauncher
 from pipelines.service.requests import Request
 from pipelines.service.service import Service
 from pipelines.service.settings import Settings, state_folder
 from pipelines.service.states import State
 from pipelines.service.supervisor import Supervisor
+from stages.errors import StorageError
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +73,10 @@ def test_a_job_that_is_starting_or_about_to_be_cancelled(served):
         assert asked(served, job, "resume") == (409, "CANCELLING")
         os.kill(driver, signal.SIGCONT)
         assert served.until(job)["state"] == "CANCELLED"
-    assert asked(served, job, "cancel")[0] == 409
+    assert asked(served, job, "cancel") == (202, "CANCELLED")
     assert asked(served, job, "resume")[0] == 202
     assert served.until(job)["state"] == "SUCCEEDED"
+    assert asked(served, job, "cancel") == (409, "SUCCEEDED")
     assert states(served, job) == [
         *("QUEUED", "STARTING", "CANCELLING", "CANCELLED"),
         *("QUEUED", "STARTING", "RUNNING", "SUCCEEDED"),
@@ -162,6 +167,38 @@ def test_a_cancelled_job_of_a_cluster_that_is_gone_for_good_is_let_go_and_its_dr
     assert cancelled.data["note"].endswith("whether the process ended is not known")
     with pytest.raises(ConflictError, match="is CANCELLED, at attempt 1, so attempt 1 is over"):
         History(store, request.job).tell(PROGRESS, 1, step="stats", done=1, total=2)
+
+
+def test_a_row_that_could_not_be_written_is_brought_up_to_its_history_by_the_next_look(store, tmp_path):
+    text, body = requests.body_of(spec_of(texts(tmp_path)))
+    request = Request(requests.new_id("token", "full"), "full", text, "token", 1_000.0, body, "/")
+    requests.accept(store, request)
+    history, settings = History(store, request.job), Settings(store.url, tmp_path)
+    history.move(State.QUEUED)
+    history.move(State.STARTING, attempt=1)
+    history.move(State.RUNNING)
+    database = Database(sqlite_url(tmp_path))
+    heard = []
+    supervisor = Supervisor(
+        store, database, SubprocessLauncher(store, settings), settings, lambda _, e: heard.append(e)
+    )
+    try:
+        reindex(store, database)
+        history.move(State.SUCCEEDED, run="full-1", total={"exported": 3}, export="exports/full/v1")
+        with database.writing() as session:
+            session.execute(sql("CREATE TRIGGER full BEFORE UPDATE ON runs BEGIN SELECT RAISE(FAIL, 'disk full'); END"))
+        with pytest.raises(StorageError, match="disk full"):
+            supervisor.look()
+        assert heard == []
+        with database.writing() as session:
+            session.execute(sql("DROP TRIGGER full"))
+        supervisor.look()
+        with database.reading() as session:
+            row = session.get(RunRow, request.job)
+    finally:
+        database.close()
+    assert (row.state, row.run, row.total) == ("SUCCEEDED", "full-1", {"exported": 3})
+    assert heard[-1].data["state"] == "SUCCEEDED"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from pipelines.api import Options, run
 from pipelines.service.errors import PreparingError
 from pipelines.service.explorer.explorer import Explorer
-from pipelines.service.explorer.parts import UNUSED_SECONDS, tidy
+from pipelines.service.explorer.parts import UNUSED_SECONDS
 from pipelines.service.explorers import AT_ONCE, PAIRS, Explorers
 from pipelines.spec import from_data
 from pipelines.store import Store
@@ -124,10 +124,16 @@ def test_arrays_that_nobody_asked_for_lately_go_longest_ago_first_and_open_ones_
     later.close()
 
 
-def test_arrays_that_are_made_just_now_are_left_alone(tmp_path, view):
+def test_arrays_that_are_made_just_now_are_left_alone_and_what_dead_builds_left_goes(tmp_path, view):
+    explorers = Explorers(tmp_path)
     Explorer.open(view, tmp_path / "busy")
-    os.utime(tmp_path / "busy", (0, 0))
+    (tmp_path / ".killed.x1.part").mkdir()
+    (tmp_path / ".building.x2.part").mkdir()
+    for name in ("busy", ".killed.x1.part"):
+        os.utime(tmp_path / name, (0, 0))
     with (tmp_path / ".busy.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert tidy([tmp_path / "busy"], 0, (), time.time()) == []
-    assert tidy([tmp_path / "busy"], 0, (), time.time()) == ["busy"]
+        assert explorers.tidy(0) == []
+    assert explorers.tidy(0) == ["busy"]
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [".building.x2.part"]
+    explorers.close()

@@ -81,7 +81,7 @@ class Database:
             yield
         except SQLAlchemyError as error:
             where = getattr(self, "shown", "the database")
-            reason = str(error).splitlines()[0]
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise StorageError(
                 f"the database {where} does not answer as it should: {reason}; see to it and try again"
             ) from error

@@ -46,8 +46,10 @@ class Pairs:
             StorageError: the disk does not take them.
         """
         place = folder / f"{one.view.run}+{other.view.run}"
-        publish(place, lambda made: _write(one, other, made), lambda: _ready(place, one, other))
-        found = find_json(place / READY)
+        found = None
+        while found is None:  # unless it was deleted, as what nobody asks for is, between the two
+            publish(place, lambda made: _write(one, other, made), lambda: _ready(place, one, other))
+            found = find_json(place / READY)
         gained, lost = (array_at(place / f"{n}.npy") for n in ("gained", "lost"))
         return cls(found["fates"], found["reasons"], gained, lost)
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,23 +55,8 @@ def publish(place: Path, build: Callable[[Path], None], ready: Callable[[], bool
         ) from error
 
 
-def tidy(places: Iterable[Path], most: int, spared: Collection[str], now: float) -> list[str]:
-    """Delete folders of arrays that were not asked for in the last hour, the longest ago first, down to `most` bytes.
-
-    What is `spared` stays. All that is deleted is made again by whoever asks for it. Gives the names of what went.
-    """
-    found = [(place.stat().st_mtime, _size(place), place) for place in places]
-    total, gone = sum(size for _, size, _ in found), []
-    for asked, size, place in sorted(found):
-        if total <= most:
-            break
-        if place.name not in spared and now - asked >= UNUSED_SECONDS and _discard(place):
-            gone.append(place.name)
-            total -= size
-    return gone
-
-
-def _size(place: Path) -> int:
+def size(place: Path) -> int:
+    """The bytes of a folder's files."""
     total = 0
     for folder, _, names in os.walk(place):
         for name in names:
@@ -80,16 +65,27 @@ def _size(place: Path) -> int:
     return total
 
 
-def _discard(place: Path) -> bool:
+def discard(place: Path) -> Path | None:
+    """Take arrays away at once; gives the folder to delete, or None where somebody makes them just now."""
     with place.with_name(f".{place.name}.lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False  # somebody makes it just now
+            return None
         old = place.with_name(f".{place.name}.old.part")
-        place.rename(old)  # nobody sees it half-deleted
-        shutil.rmtree(old)
-    return True
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            place.rename(old)
+    return old
+
+
+def dead(folder: Path, now: float) -> list[Path]:
+    """What builds that were killed left in a folder, an hour ago or more."""
+    parts = []
+    for part in folder.glob(".*.part"):
+        with suppress(FileNotFoundError):
+            parts += [part] if now - part.stat().st_mtime >= UNUSED_SECONDS else []
+    return parts
 
 
 def _replace(place: Path, build: Callable[[Path], None]) -> None:

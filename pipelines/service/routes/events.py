@@ -49,7 +49,7 @@ def events(
     del token
     row = service.row(run)
     number = last if last is not None else after or 0
-    if over(row) and number >= max(row.number, 1) and not service.reading.events(row, number):
+    if over(row) and number >= row.number and not service.reading.events(row, number):
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(service, row.id, number), media_type="text/event-stream", headers=headers)
