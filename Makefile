@@ -11,7 +11,8 @@ STAMP := .venv/.installed
 STORE ?= tamis-store
 ENGINE ?= ray
 TESTS ?= -m "not long"
-# Two processes at once, each with its own embedded Ray; the tests of one file stay together.
+# Two processes at once, each with its own embedded Ray; the tests of one file stay together. Short files, those of tests/unit, come
+# last, so that no process waits long for the other.
 WORKERS ?= 2
 
 .PHONY: quickstart test lint bench golden clean
@@ -23,7 +24,7 @@ quickstart: $(STAMP)
 	  --tokenizer artifact:quickstart-bpe --parameters 400k --context 128 --budgets 75k,150k,300k --seeds 2 --store $(STORE)
 
 test: lint
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

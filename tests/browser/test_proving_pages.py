@@ -62,24 +62,14 @@ def address(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_is_never_wider_than_the_window(opened, width):
-    page, _ = opened(width)
-    page.evaluate(UNFOLD)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_table_of_the_verdict_needs_no_scrolling(opened, width):
+def test_nothing_is_wider_than_the_window_and_numbers_along_axes_stay_inside_and_apart(opened, width):
     page, _ = opened(width)
     hidden = "[...document.querySelectorAll('#tokens .scroll, #quality .scroll, .law .scroll')].map(e => e.scrollWidth - e.clientWidth)"
-    assert max(page.evaluate(hidden)) <= 0
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_numbers_along_axes_stay_inside_and_apart(opened, width):
-    page, _ = opened(width)
+    assert max(page.evaluate(hidden)) <= 0, "the table of the verdict needs no scrolling"
     assert page.evaluate(OUTSIDE) == []
     assert page.evaluate(OVERLAPPING) == []
+    page.evaluate(UNFOLD)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -41,14 +41,14 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("part", ["h1", ".note", ".reasons", ".tiles .kept dd", ".tiles .rejected dd", ".values"])
-def test_text_can_be_read_in_light_and_dark(opened, scheme, part):
+def test_text_can_be_read_in_light_and_dark(opened, scheme):
     page, _ = opened(1280, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    text = luminance(channels(page, f"getComputedStyle(document.querySelector('{part}')).color"))
     ground = luminance(channels(page, "getComputedStyle(document.querySelector('section')).backgroundColor"))
-    assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5
     assert (ground > 0.5) == (scheme == "light")
+    for part in ("h1", ".note", ".reasons", ".tiles .kept dd", ".tiles .rejected dd", ".values"):
+        text = luminance(channels(page, f"getComputedStyle(document.querySelector('{part}')).color"))
+        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 4.5, part
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,11 @@ from pipelines.service import tokens
 pytestmark = pytest.mark.browser
 
 PATIENCE = 240_000
-LOOKS = [(380, "light"), (380, "dark"), (1400, "light"), (1400, "dark")]
+LOOKS = [
+    (380, "light"),
+    (1400, "dark"),
+    *(pytest.param(width, scheme, marks=pytest.mark.long) for width, scheme in ((380, "dark"), (1400, "light"))),
+]
 
 
 @pytest.fixture(scope="module")

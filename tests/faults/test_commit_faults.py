@@ -118,7 +118,7 @@ def test_there_is_a_failpoint_before_and_after_every_write() -> None:
     ]
 
 
-@pytest.mark.parametrize("hit", [1, 2])
+@pytest.mark.parametrize("hit", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_at_any_write_changes_nothing_once_it_is_run_again(
     engine: LocalEngine, store: Store, undisturbed: dict[str, Any], place: str, hit: int

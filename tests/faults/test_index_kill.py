@@ -12,9 +12,8 @@ from pipelines.index.chain import PLACES
 from pipelines.index.embedded import Embedded
 from pipelines.progress import NullWatch
 
-#: The places of this package, and those of the store and of commits that an index passes.
-EVERY = (
-    *PLACES,
+#: Places of the store and of commits that an index passes.
+ELSEWHERE = (
     "data.before_put",
     "data.after_put",
     "commit.before_put",
@@ -23,6 +22,7 @@ EVERY = (
     "store.after_link",
     "store.before_rename",
     "store.after_rename",
+    "store.after_rename@5",
 )
 
 
@@ -55,7 +55,9 @@ def killed(tamis: Any, folder: Path, place: str, *command: str) -> None:
     assert tamis("index", *command, "--store", folder / "store", env=env).returncode == -9, place
 
 
-@pytest.mark.parametrize("place", [*EVERY, "data.after_put@3", "store.after_rename@5"])
+@pytest.mark.parametrize(
+    "place", [*PLACES, "data.after_put@3", *(pytest.param(p, marks=pytest.mark.long) for p in ELSEWHERE)]
+)
 def test_a_killed_add_leaves_the_old_or_the_new_index(tamis, folder, place):
     old = state(folder)
     killed(tamis, folder, place, "add", "seen", "second")

@@ -35,7 +35,12 @@ def asked(log: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "place", ["label.after_picks:kill@2", "label.after_answer:kill@11", "label.before_round:kill@2"]
+    "place",
+    [
+        "label.after_answer:kill@11",
+        pytest.param("label.after_picks:kill@2", marks=pytest.mark.long),
+        pytest.param("label.before_round:kill@2", marks=pytest.mark.long),
+    ],
 )
 def test_a_kill_between_two_answers_loses_none_of_them(tamis, labelled, tmp_path, place):
     command, log = labelled

@@ -33,7 +33,12 @@ def spec(tmp_path: Path, write_jsonl: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("DIE-NOW", "crash"), ("RAISE-NOW", "error"), ("EAT-NOW", "oom"), ("HANG-NOW", "timeout")],
+    [
+        ("EAT-NOW", "oom"),
+        pytest.param("DIE-NOW", "crash", marks=pytest.mark.long),
+        pytest.param("RAISE-NOW", "error", marks=pytest.mark.long),
+        pytest.param("HANG-NOW", "timeout", marks=pytest.mark.long),
+    ],
 )
 def test_one_poison_document_is_quarantined_and_the_others_are_exported(tamis, spec, tmp_path, text, reason):
     result = tamis("run", spec([text]), "--engine", "local", "--workers", "1", "--json")

@@ -19,7 +19,7 @@ from pipelines.run import Options, run
 from pipelines.spec import from_data
 from pipelines.store import Store
 
-MOMENTS, MANY = 2, 50
+MOMENTS, MANY = 1, 50
 JOBS = 2
 
 

@@ -36,7 +36,7 @@ def logged(folder):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_three_kills_at_any_steps_change_no_bit(tmp_path, precision, seed):
     make_data(tmp_path)
     undisturbed = train(make_job(tmp_path, "undisturbed", precision=precision))

@@ -21,7 +21,7 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 SMALL = {"arms": ["unfiltered", "curated"], "budgets": [1200], "seeds": 1}
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", pytest.param("constant", marks=pytest.mark.long)])
 def test_budgets_may_be_trained_under_other_schedules(mill, schedule):
     found = ablated(mill, **SMALL, schedule=schedule)
 
@@ -136,6 +136,7 @@ def test_a_run_that_diverges_is_told_and_proves_nothing(mill):
     assert found["endpoints"][0]["diverged"] in api.report(found["ablation"], store=mill["store"])[0]
 
 
+@pytest.mark.long
 def test_larger_budgets_of_a_trunk_that_diverged_are_told_as_well(mill):
     found = ablated(mill, **{**SMALL, "budgets": [1200, 2400, 4800]}, learning_rate=2e30)
 

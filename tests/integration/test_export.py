@@ -224,14 +224,19 @@ def killed(tmp_path: Path) -> Callable[[Any, str], int]:
 #: Where a process dies, and whether the export dies with it: a worker's death is mended when its task, tried again,
 #: gets past the place.
 POINTS = [
-    ("export.before_put:kill", True),
     ("export.between_puts:kill", True),
-    ("export.between_puts:kill@2", False),
-    ("export.after_put:kill", False),
-    ("export.before_publish:kill", True),
     ("export.after_publish:kill", True),
-    ("export.before_note:kill", True),
-    ("export.after_note:kill", True),
+    *(
+        pytest.param(place, fatal, marks=pytest.mark.long)
+        for place, fatal in (
+            ("export.before_put:kill", True),
+            ("export.between_puts:kill@2", False),
+            ("export.after_put:kill", False),
+            ("export.before_publish:kill", True),
+            ("export.before_note:kill", True),
+            ("export.after_note:kill", True),
+        )
+    ),
 ]
 
 
@@ -285,7 +290,9 @@ def test_a_killed_export_to_a_folder_leaves_nothing_there_and_goes_on_when_repea
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize("failpoint", ["export.between_puts:kill", "export.before_publish:kill@4"])
+@pytest.mark.parametrize(
+    "failpoint", ["export.between_puts:kill", pytest.param("export.before_publish:kill@4", marks=pytest.mark.long)]
+)
 def test_a_bucket_shows_a_manifest_only_when_all_data_is_there(
     s3_server: dict[str, Any], tmp_path: Path, engine: LocalEngine, killed: Callable[[Any, str], int], failpoint: str
 ) -> None:

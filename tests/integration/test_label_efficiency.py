@@ -49,7 +49,8 @@ def test_on_the_bundled_mails_entropy_needs_at_most_half_the_labels():
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.long), 0.1])
+@pytest.mark.long
+@pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_entropy_reaches_random_s_accuracy_at_400_labels_with_at_most_half_of_them(noise):
     if not SHARED.is_file():
         pytest.skip("the shared data folder is not here")

@@ -12,7 +12,7 @@ from pipelines import spec as specs
 from pipelines.api import run, view
 from pipelines.run import Options
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 RAW = ROOT.parent / "shared/data/raw"
 

@@ -44,7 +44,7 @@ def test_a_world_trains_what_one_process_does(tmp_path, parallel, size):
     assert_same(found, expected, tmp_path)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("parallel", [pytest.param("ddp", marks=pytest.mark.long), "fsdp"])
 def test_a_world_accumulates_recomputes_averages_and_clips_like_one_process(tmp_path, parallel):
     changes = {
         "batch_sequences": 8,

@@ -375,6 +375,7 @@ def test_five_percent_more_tokens_are_found_nine_times_in_ten(sd: float, seeds: 
     assert replay(design, NoiseModel(seed_sd=sd), multiplier=1.05, seed=1, replays=100) >= 90
 
 
+@pytest.mark.long
 def test_what_is_found_does_not_grow_wrong_with_three_arms_and_seeds() -> None:
     design = Design(arms=3, documents=60)
 
