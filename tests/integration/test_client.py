@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from service_runs import ROOT, Served, looped, service, spec_of, texts, waiting_spec
@@ -93,7 +93,7 @@ def test_a_run_tells_where_it_stands_in_models_of_the_service(served, tamis, don
         assert set(getattr(models, name).model_fields) == set(schemas[name]["properties"]), name
 
 
-def test_documents_come_as_arrow_pandas_and_polars_or_with_a_sentence(tamis, done):
+def test_documents_come_as_arrow_pandas_and_polars_or_with_a_sentence(tamis, done, monkeypatch):
     table = tamis.documents(done.id, fate="rejected", columns=["stats.chars"], text=20)
     assert isinstance(table, pa.Table)
     assert table["stats.words"].to_pylist() == sorted(table["stats.words"].to_pylist())
@@ -103,12 +103,14 @@ def test_documents_come_as_arrow_pandas_and_polars_or_with_a_sentence(tamis, don
     assert tamis.documents(done.id, limit=None).num_rows == 40
     assert tamis.documents(done.id, limit=3, offset=39).num_rows == 1
     assert tamis.documents(done.id, where=["stats.words>=1000"]).column_names[:3] == ["doc_id", "fate", "reasons"]
-    if find_spec("pandas"):
-        assert tamis.documents(done.id, frame="pandas")["stats.words"].sum() == table.num_rows * 5 + sum(range(10, 41))
-    for frame in ("pandas", "polars"):
-        if find_spec(frame) is None:
-            with pytest.raises(SpecError, match=f"{frame} is not installed here"):
-                tamis.documents(done.id, frame=frame)
+    assert tamis.documents(done.id, frame="pandas")["stats.words"].tolist() == [*range(1, 41)]
+    framed = tamis.documents(done.id, frame="polars")
+    assert isinstance(framed, pl.DataFrame)
+    assert framed["stats.words"].to_list() == [*range(1, 41)]
+    assert framed["reasons"].to_list() == [["short"]] * 9 + [[]] * 31
+    monkeypatch.setitem(sys.modules, "polars", None)  # as where it is not installed
+    with pytest.raises(SpecError, match="polars is not installed here; install it with `pip install polars`"):
+        tamis.documents(done.id, frame="polars")
     with pytest.raises(SpecError, match="known: arrow, pandas"):
         tamis.documents(done.id, frame="numpy")
 
