@@ -31,6 +31,7 @@ from pipelines.service.settings import Settings
 from pipelines.service.states import State, cancelled, resumed
 from pipelines.service.submitting import Submission, Submitting
 from pipelines.service.supervisor import Supervisor, sole
+from pipelines.service.tenure import Tenure
 from pipelines.service.tokens import Scope, Token
 from pipelines.service.trying import Trying
 from pipelines.store import Store
@@ -49,7 +50,7 @@ class Service:
     """One service over one store.
 
     Raises:
-        StorageError: the store or the database cannot be opened, or another service has the state.
+        StorageError: the store or the database cannot be opened, or another service has the state or the store.
         SpecError: the settings are wrong.
     """
 
@@ -57,10 +58,15 @@ class Service:
         self.settings = settings
         self.store = Store.open(settings.store)
         self._claim = sole(settings.state)
+        try:
+            self._tenure = Tenure(self.store, settings.state)
+        except StorageError:
+            self._claim.close()
+            raise
         self.database = Database(settings.database or sqlite_url(settings.state))
         self.launcher: Launcher = self._launcher()
         self.hub = Hub()
-        self.supervisor = Supervisor(self.store, self.database, self.launcher, settings, self._hear)
+        self.supervisor = Supervisor(self.store, self.database, self.launcher, settings, self._hear, self._tenure.hold)
         self.finder = Finder(self.store, self.database)
         self.listing = Listing(self.store, self.database, self.finder)
         self.reading = Reading(self.store, settings, self.listing)
@@ -93,6 +99,8 @@ class Service:
             self.supervisor.close()
         self.reading.close()
         self.database.close()
+        with suppress(StorageError):  # where the store cannot be reached, it ends by itself
+            self._tenure.end()
         self._claim.close()
 
     def problem(self) -> str | None:

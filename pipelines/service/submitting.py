@@ -65,7 +65,7 @@ class Submitting:
             self._within_bytes(token, spec)
             request = replace(request, workers=self._within_workers(token, request.workers))
         with self._lock, self._retiring:
-            self._not_retired(request.job)  # a job whose history was put away meanwhile would look like one that has none yet
+            self._not_retired(request.job)  # what was put away meanwhile would look like a job without a history
             if requests.find(self._store, request.job) is None:
                 self._within_queue(token)
             _, created = requests.accept(self._store, request)

@@ -39,7 +39,10 @@ _TO_FOLLOW = select(RunRow).where(
 
 
 class Supervisor:
-    """Looks after the jobs of one service. `heard` is told every new event, with its job."""
+    """Looks after the jobs of one service. `heard` is told every new event, with its job.
+
+    hold: renews the right to; raises StorageError where another service has it, and then nothing is moved.
+    """
 
     def __init__(
         self,
@@ -48,9 +51,10 @@ class Supervisor:
         launcher: Launcher,
         settings: Settings,
         heard: Callable[[str, Event], None],
+        hold: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._database, self._launcher, self._settings = store, database, launcher, settings
-        self._heard = heard
+        self._heard, self._hold = heard, hold
         self._histories: dict[str, History] = {}
         self._since: dict[str, tuple[State, int, float]] = {}  # state and attempt of a driver, and when first seen so
         self._late: set[str] = set()  # jobs whose driver was ended because it did not begin
@@ -99,6 +103,7 @@ class Supervisor:
     def _go_on(self) -> None:
         while not self._ends.is_set():
             try:
+                self._hold()
                 self.look()
                 self.trouble = None
             except StorageError as error:
