@@ -167,12 +167,12 @@ def questions(explorer: Explorer) -> None:
         )  # fmt: skip
 
     def asked(draw: random.Random) -> dict[str, Any]:
-        return {
-            "fate": draw.choice([None, "kept", "rejected"]),
-            "reason": draw.choice([None, "short", "language"]),
-            "where": draw.choice([[], [f"stats.words>={draw.randrange(10, 99)}"], ["lang==en", f"stats.mean_word_chars>={draw.uniform(1, 5)}"]]),
-            "offset": draw.randrange(anywhere),
+        found = {
+            "fate": draw.choice([None, None, "kept", "rejected"]),
+            "reason": draw.choice([None, None, "short", "language"]),
+            "where": draw.choice([[], [], [f"stats.words>={draw.randrange(10, 99)}"], ["lang==en", f"stats.mean_word_chars>={draw.uniform(1, 5)}"]]),
         }  # fmt: skip
+        return found | {"offset": draw.randrange(anywhere if any(found.values()) else DOCUMENTS)}
 
     columns = ["stats.words", "stats.mean_word_chars", "stats.alpha_word_fraction"]
     timed("what-if", 300, lambda d: explorer.what_if([rule(d)]))

@@ -95,13 +95,12 @@ def browsing(number: int) -> tuple[str, str]:
             [f"stats.words>={words}", f"stats.words<={9 * words}", f"stats.mean_word_chars<={draw.uniform(5, 12):.3f}"]
         )
         return "what-if", f"/v1/runs/{LARGE}/what-if?{urlencode({'rule': rule})}"
-    asked = [
-        ("offset", str(draw.randrange(DOCUMENTS // 10))),
-        *draw.choice([[], [("fate", "kept")], [("fate", "rejected")]]),
-    ]
+    asked = draw.choice([[], [], [("fate", "kept")], [("fate", "rejected")]])
     asked += draw.choice(
-        [[], [("where", f"stats.words>={words}")], [("where", "lang==en"), ("where", "stats.words<=900")]]
+        [[], [], [("where", f"stats.words>={words}")], [("where", "lang==en"), ("where", "stats.words<=900")]]
     )
+    offset = draw.randrange(DOCUMENTS // 10 if asked else DOCUMENTS)  # so many are found by any of them
+    asked = [("offset", str(offset)), *asked]
     asked += draw.choice([[], [("sort", "-stats.words")], [("sort", "stats.mean_word_chars")]])
     return "documents", f"/runs/{LARGE}/documents?{urlencode(asked)}"
 
