@@ -83,6 +83,11 @@ def test_what_did_not_change_is_not_sent_again(served, done):
         assert first.status_code == 200, (path, first.text)
         again = served.get(f"/v1/runs/{done['id']}{path}", headers={"If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b""), path
+    name = served.get(f"/v1/runs/{done['id']}/export").json()["manifest"]["files"][0]["name"]
+    file = served.get(f"/v1/runs/{done['id']}/export/{name}")
+    again = served.get(f"/v1/runs/{done['id']}/export/{name}", headers={"If-None-Match": file.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert file.headers["cache-control"] == "private, no-cache"
 
 
 def test_a_run_is_found_by_its_ids_a_prefix_and_its_name(served, done):

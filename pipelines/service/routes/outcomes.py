@@ -9,11 +9,12 @@ from pydantic import Field
 
 from pipelines.service.errors import NoSuchPartError, NotFoundError
 from pipelines.service.problems import declared
-from pipelines.service.routes.answers import content, tagged
+from pipelines.service.routes.answers import PRIVATE, content, matches, tagged
 from pipelines.service.routes.models import Given, Told
 from pipelines.service.routes.runs import RunId
 from pipelines.service.security.authentication import Reader, Served, Submitter
 from pipelines.store import checked
+from stages.fingerprint import key
 
 router = APIRouter(prefix="/v1/runs", tags=["outcomes"])
 
@@ -89,7 +90,10 @@ def export_file(
             f"the export of {found['run']} has no file {file!r}; its manifest lists them", run=found["run"]
         )
     _check_range(request.headers.get("Range"), size)
-    headers = {"X-Content-Type-Options": "nosniff"}
+    tag = f'"{key([found["run"], path, size])}"'  # a file of an export never changes
+    headers = {"X-Content-Type-Options": "nosniff", "ETag": tag, "Cache-Control": PRIVATE}
+    if matches(request.headers.get("If-None-Match"), tag):
+        return Response(status_code=304, headers=headers)
     local = service.store.local(path)
     return FileResponse(local, headers=headers, media_type="application/octet-stream", filename=file.rsplit("/", 1)[-1])
 
