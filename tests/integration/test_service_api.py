@@ -68,6 +68,15 @@ def test_events_are_told_in_order_and_again_from_where_somebody_stopped(served, 
     assert served.get(f"/v1/runs/{done['id']}/events", headers=last).status_code == 204
 
 
+def test_an_interrupted_run_that_nobody_submitted_has_no_more_events(served, done):
+    spec = {**spec_of(texts(served.folder)), "name": "left"}
+    request = {"spec": spec, "folder": str(served.folder), "rules": {}, "created": 1_000.0}
+    served.store.create_json("runs/left-00000000/spec.json", request)
+    found = served.get("/v1/runs/left-00000000").json()
+    assert (found["state"], found["managed"]) == ("CRASHED", False)
+    assert served.get("/v1/runs/left-00000000/events").status_code == 204
+
+
 def test_pages_of_runs_meet_and_leave_none_out(served, done):
     whole = [run["id"] for run in served.get("/v1/runs").json()["runs"]]
     one = served.get("/v1/runs", params={"limit": 1}).json()
