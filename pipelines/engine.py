@@ -5,7 +5,7 @@ makes repeating it harmless. Bytes go through files: tasks carry paths, outcomes
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -74,9 +74,15 @@ class Engine(Protocol):
 
 
 def open_engine(
-    name: str = "auto", workers: int | None = None, address: str | None = None, input_bytes: int | None = None
+    name: str = "auto",
+    workers: int | None = None,
+    address: str | None = None,
+    input_bytes: int | None = None,
+    preload: Sequence[str] = (),
 ) -> Engine:
     """The engine of that name: `local`, `ray`, or `auto` (local below 50 MB of input, else ray).
+
+    preload: modules that every task needs; the local engine imports them once for all its workers.
 
     Raises:
         SpecError: the name is unknown, or an address is given to the local engine.
@@ -92,7 +98,7 @@ def open_engine(
             raise SpecError("the local engine has no address; use --engine ray or leave --address out", address=address)
         from pipelines.engine_local import LocalEngine  # noqa: PLC0415  # the command line must start at once
 
-        return LocalEngine(workers)
+        return LocalEngine(workers, preload)
     if name == "ray":
         from pipelines.engine_ray import RayEngine  # noqa: PLC0415  # importing Ray takes a second
 

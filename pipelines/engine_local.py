@@ -7,7 +7,7 @@ once more. Workers end when the driver ends, however it ends.
 import pickle
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Self
@@ -25,11 +25,11 @@ class _Job:
 
 
 class LocalEngine:
-    """Worker processes on this machine, one a core unless told otherwise."""
+    """Worker processes on this machine, one a core unless told otherwise. preload: see `Nursery`."""
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.slots = workers or cores()
-        self._nursery: Nursery | None = Nursery()
+    def __init__(self, workers: int | None = None, preload: Sequence[str] = ()) -> None:
+        self.slots, self._preload = workers or cores(), tuple(preload)
+        self._nursery: Nursery | None = Nursery(self._preload)
         self._idle: list[Worker] = []
         self._busy: dict[int, Worker] = {}
 
@@ -109,7 +109,7 @@ class LocalEngine:
         for worker in self._idle:
             worker.end()
         self._idle.clear()
-        self._nursery = Nursery()
+        self._nursery = Nursery(self._preload)
         return self._nursery
 
     def _step(self, seconds: float | None, again: deque[_Job]) -> Iterator[Outcome]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Self
@@ -62,15 +63,18 @@ class Worker:
 
 
 class Nursery:
-    """The process that forks workers. Starting it returns at once; the first fork waits until it is warm."""
+    """The process that forks workers. Starting it returns at once; the first fork waits until it is warm.
 
-    def __init__(self) -> None:
+    preload: modules that its tasks need beside what nearly all do; they must start no thread.
+    """
+
+    def __init__(self, preload: Sequence[str] = ()) -> None:
         self.dead = False
         ours, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
-                [sys.executable, "-P", "-c", "from pipelines.worker import main; main()", str(number)],
+                [sys.executable, "-P", "-c", "from pipelines.worker import main; main()", str(number), *preload],
                 stdin=subprocess.DEVNULL,
                 stdout=STDERR,
                 pass_fds=(number,),

@@ -37,10 +37,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve fork requests on the control socket (its descriptor is the first argument) until the driver goes away."""
+    """Serve fork requests on a socket until the driver goes away; arguments: its descriptor, more modules to import."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C ends
     control = socket.socket(fileno=int(sys.argv[1]))
-    for name in PRELOAD:
+    for name in (*PRELOAD, *sys.argv[2:]):
         importlib.import_module(name)
     children: set[int] = set()
     try:

@@ -1,6 +1,6 @@
 """An engine for a command that learns: started when the first work needs it, closed at the end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pipelines.engine import Engine, open_engine
@@ -9,14 +9,16 @@ from pipelines.run import Options
 
 
 @contextmanager
-def engine_of(options: Options, watch: Watch, input_bytes: int | None = None) -> Iterator[Callable[[], Engine]]:
-    """Gives a function that gives the engine; `input_bytes` helps `auto` choose."""
+def engine_of(
+    options: Options, watch: Watch, input_bytes: int | None = None, preload: Sequence[str] = ()
+) -> Iterator[Callable[[], Engine]]:
+    """Gives a function that gives the engine; `input_bytes` helps `auto` choose. preload: see `open_engine`."""
     opened: list[Engine] = []
 
     def engine() -> Engine:
         if not opened:
             watch.say(f"starting the {options.engine} engine")
-            opened.append(open_engine(options.engine, options.workers, options.address, input_bytes))
+            opened.append(open_engine(options.engine, options.workers, options.address, input_bytes, preload))
         return opened[0]
 
     try:

@@ -29,6 +29,7 @@ def test_budgets_may_be_trained_under_other_schedules(mill, schedule):
     assert all(e["diverged"] is None and e["bits_per_byte"] < 8 for e in found["endpoints"])
 
 
+@pytest.mark.long
 def test_a_constant_rate_ends_in_averaged_weights(mill):
     before = set(Path(mill["store"]).glob("trained/*/record.json"))
     ablated(mill, **SMALL, schedule="constant", seed=7)

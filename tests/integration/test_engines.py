@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pipelines.ablation.ablate import NEEDED
 from pipelines.engine import Engine, Failure, Outcome, open_engine
 from pipelines.engine_local import LocalEngine
 from stages.errors import SpecError, StageError, StorageError
@@ -194,11 +195,22 @@ def test_the_process_that_starts_workers_is_replaced_too() -> None:
         assert list(engine.each([partial(abs, -3)])) == [Outcome(0, 3)]
 
 
-def test_the_process_that_forks_has_a_single_thread() -> None:
-    with LocalEngine(2) as engine:
+@pytest.mark.parametrize("preload", [(), NEEDED])
+def test_the_process_that_forks_has_a_single_thread(preload: tuple[str, ...]) -> None:
+    with LocalEngine(2, preload) as engine:
         [nursery] = {o.value for o in engine.each([os.getppid] * 4)}
 
         assert psutil.Process(nursery).num_threads() == 1
+
+
+def test_workers_begin_with_what_was_imported_for_all_of_them(local: LocalEngine) -> None:
+    with LocalEngine(2, ("this",)) as engine:
+        assert {o.value for o in engine.each([partial(_has_imported, "this")] * 4)} == {True}
+    assert {o.value for o in local.each([partial(_has_imported, "this")] * 4)} == {False}
+
+
+def _has_imported(name: str) -> bool:
+    return name in sys.modules
 
 
 def test_a_worker_is_replaced_before_a_leak_can_grow(local: LocalEngine) -> None:
