@@ -28,6 +28,8 @@ from stages.errors import TamisError
 
 #: Seconds between two tellings of progress: a few hundred files for the longest job.
 SOONEST, LATEST, OF_ELAPSED = 1.0, 30.0, 0.01
+#: How far behind others a driver and its workers stand where the processor is wanted by several.
+NICENESS = 10
 _LOG = logger("tamis.driver")
 
 
@@ -139,6 +141,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def step_back() -> None:
+    """Let the service, and whoever else uses this machine, go first.
+
+    Where Linux shares the processor among sessions, a process's niceness counts within its session alone (sched(7), autogroup), and
+    a driver that leads a session has one of its own to step back with.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):  # no such feature, or not allowed
+            Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+
+
 if __name__ == "__main__":
-    os.setpriority(os.PRIO_PROCESS, 0, max(5, os.getpriority(os.PRIO_PROCESS, 0)))
+    step_back()
     sys.exit(main())

@@ -1,6 +1,7 @@
 """The server: listens, tells where, serves until it is told to end. Drivers go on after it."""
 
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
@@ -18,6 +19,10 @@ from stages.errors import SpecError
 #: Seconds that answers under way have to end.
 GRACE_SECONDS = 5
 
+#: Seconds that an idle connection is kept: longer than proxies and clients keep theirs, so that none is closed while it is used again.
+IDLE_SECONDS = 75
+#: Seconds after which a thread that computes lets another go on: looking through arrays takes turns with others hundreds of times.
+SWITCH_SECONDS = 0.0005
 #: Connections that may wait to be taken.
 BACKLOG = 256
 
@@ -52,6 +57,7 @@ def serve(settings: Settings, say: Say, *, reindex: bool = False) -> None:
     welcome(service.store, settings, say)
     if (remark := service.launcher.remark()) is not None:
         say(remark)
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         create_app(service, reindex=reindex),
         log_config=None,
@@ -59,6 +65,7 @@ def serve(settings: Settings, say: Say, *, reindex: bool = False) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
         lifespan="on",
     )
     Server(config, service).run([listening])
@@ -76,7 +83,8 @@ def welcome(store: Store, settings: Settings, say: Say) -> None:
 
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small answers at once (TCP_NODELAY) on sockets that say that they are TCP; on others each waits 40 ms
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

@@ -132,8 +132,8 @@ def new_array(path: Path, dtype: Any, rows: int | tuple[int, ...]) -> NDArray[An
 
 
 def array_at(path: Path) -> NDArray[Any]:
-    """A file of numbers, mapped into memory."""
-    found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    """A file of numbers, mapped into memory; a plain array, since `np.memmap` makes every slice of it dear."""
+    found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     return found
 
 
