@@ -51,7 +51,7 @@ def serve(settings: Settings, say: Say, *, reindex: bool = False) -> None:
     """
     logs.configure(settings.logs)
     settings.check()
-    listening = _listen(settings)
+    listening = listen(settings)
     settings = replace(settings, port=listening.getsockname()[1])
     service = Service(settings)
     welcome(service.store, settings, say)
@@ -81,7 +81,12 @@ def welcome(store: Store, settings: Settings, say: Say) -> None:
     say(f"sign a browser in (once, within an hour): {settings.url}/sign-in?link={link}")
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """A socket that listens where the settings say.
+
+    Raises:
+        SpecError: that cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio sends small answers at once (TCP_NODELAY) on sockets that say that they are TCP; on others each waits 40 ms
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
