@@ -89,7 +89,14 @@ def test_a_killed_removal_leaves_the_old_or_the_new_index(tamis, folder, place):
     assert not twins & {"doc-7", "doc-30"}
 
 
-@pytest.mark.parametrize("place", [f"{name}@2" for name in PLACES[:2]] + ["commit.before_put@2", "data.after_put@8"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"{PLACES[0]}@2",
+        "data.after_put@8",
+        *(pytest.param(place, marks=pytest.mark.long) for place in (f"{PLACES[1]}@2", "commit.before_put@2")),
+    ],
+)
 def test_a_killed_merge_changes_no_answer(tamis, folder, place):
     from pipelines.store import Store  # noqa: PLC0415 - this test builds an index by hand
 

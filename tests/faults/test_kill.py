@@ -21,7 +21,7 @@ FAILPOINTS = sorted(
 
 
 #: Those that every run of the tests kills at; the others are marked `long`, but for the ones that no run of a spec passes.
-OFTEN = {"commit.after_put", "seal.after_put", "export.before_publish", "pass.before_commit", "discard.before_delete"}
+OFTEN = {"commit.after_put", "export.before_publish", "discard.before_delete"}
 PLACES = [
     pytest.param(place, marks=[] if place in OFTEN else pytest.mark.long)
     for place in FAILPOINTS

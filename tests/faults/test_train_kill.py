@@ -24,6 +24,10 @@ PLACES = sorted(
 )
 
 
+#: Places between two others of these; killed at with the long tests alone.
+SELDOM = {"trainer.checkpoint.begun", "trainer.checkpoint.before_rename", "trainer.checkpoint.before_delete"}
+
+
 def killed(job, failpoints):
     process = start(job, failpoints)
     process.join(120)
@@ -48,7 +52,7 @@ def test_three_kills_at_any_steps_change_no_bit(tmp_path, precision, seed):
     assert result(train(job)) == result(undisturbed)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [pytest.param(p, marks=[pytest.mark.long] if p in SELDOM else []) for p in PLACES])
 def test_a_kill_at_any_named_place_changes_no_bit(tmp_path, place):
     make_data(tmp_path)
     undisturbed = train(make_job(tmp_path, "undisturbed", averaging={"kind": "ema"}))

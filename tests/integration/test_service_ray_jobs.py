@@ -206,10 +206,15 @@ def test_a_service_whose_cluster_cannot_be_reached_says_so_in_a_sentence(tmp_pat
     ("options", "env", "words"),
     [
         (("--launcher", "ray"), {"RAY_ADDRESS": "127.0.0.1:6379"}, "RAY_ADDRESS is '127.0.0.1:6379'"),
-        (("--launcher", "ray", "--ray-address", "auto"), {}, "--ray-address is 'auto'"),
-        (("--launcher", "ray", "--address", "auto"), {}, "leave --address"),
         (("--launcher", "ray", "--engine", "local"), {}, "--engine local"),
-        (("--ray-address", "http://127.0.0.1:1"), {}, "say --launcher ray"),
+        *(
+            pytest.param(options, {}, words, marks=pytest.mark.long)
+            for options, words in (
+                (("--launcher", "ray", "--ray-address", "auto"), "--ray-address is 'auto'"),
+                (("--launcher", "ray", "--address", "auto"), "leave --address"),
+                (("--ray-address", "http://127.0.0.1:1"), "say --launcher ray"),
+            )
+        ),
     ],
 )
 def test_settings_that_fit_no_cluster_are_refused(tmp_path, options, env, words):
