@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from pipelines.service import problems
@@ -23,6 +23,7 @@ from pipelines.service.routes import (
     session,
     specs,
 )
+from pipelines.service.routes.parameters import once
 from pipelines.service.service import Service
 from pipelines.service.surroundings import surround
 
@@ -67,7 +68,7 @@ def create_app(service: Service, *, reindex: bool = False) -> FastAPI:
     problems.install(app)
     surround(app, service)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(once)])
     pages.install(app)
     _describe_problems(app)
     return app

@@ -68,6 +68,17 @@ def test_events_are_told_in_order_and_again_from_where_somebody_stopped(served, 
     assert served.get(f"/v1/runs/{done['id']}/events", headers=last).status_code == 204
 
 
+def test_a_parameter_is_given_once_unless_it_takes_several(served, done):
+    for query in ("limit=1&limit=2", "name=a&name=b", "limit=1&limit=1"):
+        answer = served.get(f"/v1/runs?{query}")
+        assert (answer.status_code, answer.json()["type"]) == (422, "request-error"), query
+        assert "is given 2 times; give it once" in answer.json()["title"]
+    several = "state=SUCCEEDED&state=FAILED&elsewhere=1&elsewhere=2"
+    assert done["id"] in [run["id"] for run in served.get(f"/v1/runs?{several}").json()["runs"]]
+    tests = "where=stats.words>=1&where=stats.words<=1000"
+    assert served.get(f"/v1/runs/{done['id']}/documents?{tests}").json()["total"] == 40
+
+
 def test_an_interrupted_run_that_nobody_submitted_has_no_more_events(served, done):
     spec = {**spec_of(texts(served.folder)), "name": "left"}
     request = {"spec": spec, "folder": str(served.folder), "rules": {}, "created": 1_000.0}
