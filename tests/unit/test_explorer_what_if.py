@@ -252,6 +252,15 @@ def test_a_column_of_too_many_texts_is_judged_from_its_sidecars(monkeypatch: pyt
             arrays.column("lang.code")
 
 
+@pytest.mark.parametrize("documents", [[], [{"stats.big": 3}]])
+def test_a_percentile_for_each_language_of_a_run_that_knows_none_is_none(documents: list[dict[str, Any]]) -> None:
+    rule = {"column": "stats.big", "ge": "p50", "per": "lang.code", "on_null": "keep", "reason": "least"}
+    view = run_of([document(**d) for d in documents], [rule])
+
+    with arrays_of(view) as arrays:
+        assert what_if(arrays, ["stats.big>=p60"]) == from_sidecars(view, ["stats.big>=p60"])
+
+
 def test_more_than_64_reasons_take_more_words() -> None:
     rules = [{"column": "stats.big", "ge": n, "on_null": "keep", "reason": f"least-{n}"} for n in range(150)]
     view = run_of([document(**{"stats.big": n}) for n in (0, 63, 64, 65, 149, None)], rules)

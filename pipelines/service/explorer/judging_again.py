@@ -150,9 +150,10 @@ def percentile_of(arrays: Arrays, request: Request) -> Threshold:
     codes, values = per.values[rows], column.values[rows]
     narrow = codes.astype(np.uint16) if len(per.dictionary) <= MAX_GROUPS else codes  # sorted by radix
     in_groups = values[np.argsort(narrow, kind="stable")]
-    ends = np.cumsum(np.bincount(codes, minlength=len(per.dictionary)))
+    counts = np.bincount(codes, minlength=len(per.dictionary))
+    ends = np.cumsum(counts)
     found = {}
-    for name, begin, end in zip(per.dictionary.to_pylist(), [0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+    for name, begin, end in zip(per.dictionary.to_pylist(), (ends - counts).tolist(), ends.tolist(), strict=True):
         if end > begin:
             rank = nearest_rank(request.percentile.fraction, end - begin) - 1
             found[name] = _number(np.partition(in_groups[begin:end], rank)[rank])
