@@ -39,7 +39,7 @@ from trainer.panel import Panel
 #: The smaller models of a ladder, as shares of the parameters.
 LADDER = (0.25, 0.5)
 #: What workers train and evaluate with: seconds of imports, once for all of them.
-NEEDED = ("trainer.train", "trainer.evaluate")
+PRELOAD = ("trainer.train", "trainer.evaluate")
 
 
 def ablate(run: RunView, request: AblateRequest, options: Options, watch: Watch) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def ablate(run: RunView, request: AblateRequest, options: Options, watch: Watch)
         StorageError: the store cannot be read or written, or the disk is full.
     """
     told = Told(watch)
-    with engine_of(options, told, preload=NEEDED) as engine:
+    with engine_of(options, told, preload=PRELOAD) as engine:
         prepared = Preparation(run, request, engine, options, told).prepare(tokenizer_of(run, request))
         recipe = recipe_of(request, int(prepared.tokenizer.identity["vocabulary"]))
         return _Ablation(prepared, recipe, engine, told).result()

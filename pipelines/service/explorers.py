@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipelines.service.errors import PreparingError
 from pipelines.service.explorer.explorer import Explorer
-from pipelines.service.explorer.parts import UNUSED_SECONDS, dead, discard, size
+from pipelines.service.explorer.parts import UNUSED_SECONDS, discard, size, sweep
 from pipelines.view import RunView
 
 #: The folder of what differs between two runs.
@@ -98,8 +98,8 @@ class Explorers:
             OSError: the folder cannot be read or written.
         """
         now, pairs = time.time(), self._folder / PAIRS
-        for part in (*dead(self._folder, now), *dead(pairs, now)):
-            shutil.rmtree(part, ignore_errors=True)
+        sweep(self._folder)
+        sweep(pairs)
         runs = [place for place in self._folder.glob("[!.]*") if place.name != PAIRS]
         places = [(place.stat().st_mtime, place, size(place)) for place in (*runs, *pairs.glob("[!.]*"))]
         total, gone = sum(nbytes for *_, nbytes in places), []

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines.ablation.ablate import NEEDED
+from pipelines.ablation.ablate import PRELOAD
 from pipelines.engine import Engine, Failure, Outcome, open_engine
 from pipelines.engine_local import LocalEngine
 from stages.errors import SpecError, StageError, StorageError
@@ -195,7 +195,7 @@ def test_the_process_that_starts_workers_is_replaced_too() -> None:
         assert list(engine.each([partial(abs, -3)])) == [Outcome(0, 3)]
 
 
-@pytest.mark.parametrize("preload", [(), NEEDED])
+@pytest.mark.parametrize("preload", [(), PRELOAD])
 def test_the_process_that_forks_has_a_single_thread(preload: tuple[str, ...]) -> None:
     with LocalEngine(2, preload) as engine:
         [nursery] = {o.value for o in engine.each([os.getppid] * 4)}

@@ -127,13 +127,13 @@ def test_arrays_that_nobody_asked_for_lately_go_longest_ago_first_and_open_ones_
 def test_arrays_that_are_made_just_now_are_left_alone_and_what_dead_builds_left_goes(tmp_path, view):
     explorers = Explorers(tmp_path)
     Explorer.open(view, tmp_path / "busy")
-    (tmp_path / ".killed.x1.part").mkdir()
-    (tmp_path / ".building.x2.part").mkdir()
-    for name in ("busy", ".killed.x1.part"):
-        os.utime(tmp_path / name, (0, 0))
+    for part in (".killed.x1.part", ".busy.x2.part"):
+        (tmp_path / part).mkdir()
+    os.utime(tmp_path / "busy", (0, 0))
     with (tmp_path / ".busy.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert explorers.tidy(0) == []
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [".busy.x2.part", "busy"]
     assert explorers.tidy(0) == ["busy"]
-    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [".building.x2.part"]
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
     explorers.close()

@@ -67,10 +67,8 @@ def size(place: Path) -> int:
 
 def discard(place: Path) -> Path | None:
     """Take arrays away at once; gives the folder to delete, or None where somebody makes them just now."""
-    with place.with_name(f".{place.name}.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _if_free(place) as free:
+        if not free:
             return None
         old = place.with_name(f".{place.name}.old.part")
         shutil.rmtree(old, ignore_errors=True)
@@ -79,13 +77,25 @@ def discard(place: Path) -> Path | None:
     return old
 
 
-def dead(folder: Path, now: float) -> list[Path]:
-    """What builds that were killed left in a folder, an hour ago or more."""
-    parts = []
+def sweep(folder: Path) -> None:
+    """Delete what builds left in a folder that were killed: what is half-built while its lock is free."""
     for part in folder.glob(".*.part"):
-        with suppress(FileNotFoundError):
-            parts += [part] if now - part.stat().st_mtime >= UNUSED_SECONDS else []
-    return parts
+        name, *_ = part.name[1:].rsplit(".", 2)
+        with _if_free(part.with_name(name)) as free:
+            if free:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _if_free(place: Path) -> Iterator[bool]:
+    """Whether nobody makes the arrays of a place, nor begins to in this block."""
+    with place.with_name(f".{place.name}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
 
 
 def _replace(place: Path, build: Callable[[Path], None]) -> None:
